@@ -1,0 +1,34 @@
+import type { TimerName } from './io-events.ts';
+import type { RuleEventName } from './rule-events.ts';
+import type { RuleError } from './rule-run.ts';
+import type { Endpoint, LogLevel, Side } from './types.ts';
+
+/** What the flow orders the shell to do. Carried out in order. */
+export type Effect =
+  /** Answer with ruleDone, ruleSuspended or ruleFailed. Always the last effect of a batch. */
+  | { readonly type: 'runRules'; readonly event: RuleEventName }
+  /** Answer with selected. `failed` members were tried in vain. */
+  | { readonly type: 'select'; readonly pool: string; readonly failed: readonly Endpoint[] }
+  /** Answer with connected or connectFailed. */
+  | { readonly type: 'connect'; readonly server: Endpoint }
+  | { readonly type: 'write'; readonly side: Side; readonly bytes: Uint8Array }
+  /** FIN, behind everything written. */
+  | { readonly type: 'end'; readonly side: Side }
+  /** RST at once; what was not sent is lost. */
+  | { readonly type: 'reset'; readonly side: Side }
+  /** Close at once, without RST where the system allows. */
+  | { readonly type: 'destroy'; readonly side: Side }
+  /** Whether the flow wants bytes from this side. A new side is not read. */
+  | { readonly type: 'read'; readonly side: Side; readonly wanted: boolean }
+  /** Put TLS on the side, behind everything written. `leftover` is the beginning of the peer's first record. */
+  | { readonly type: 'startTls'; readonly side: Side; readonly leftover: Uint8Array }
+  | { readonly type: 'setTimer'; readonly timer: TimerName }
+  | { readonly type: 'clearTimer'; readonly timer: TimerName }
+  /** Drop a suspended handler. */
+  | { readonly type: 'abandonRules' }
+  /** No handler can look at bytes any more: move them by the cheapest way; report only closed. */
+  | { readonly type: 'splice' }
+  | { readonly type: 'log'; readonly level: LogLevel; readonly message: string }
+  | { readonly type: 'ruleError'; readonly error: RuleError }
+  /** Both sides are closed and the last event was handled: the flow is over. */
+  | { readonly type: 'done' };

@@ -1,0 +1,26 @@
+import type { RuleAction } from './rule-actions.ts';
+import type { RuleError, Selection } from './rule-run.ts';
+import type { Side } from './types.ts';
+
+/** The timers of a flow. All are one-shot; `idle` is measured by the shell from the last byte. */
+export type TimerName = 'connect' | 'handshake' | 'collect' | 'idle' | 'linger' | 'handler';
+
+/** What the shell tells the flow. */
+export type IoEvent =
+  | { readonly type: 'accepted' }
+  | { readonly type: 'data'; readonly side: Side; readonly bytes: Uint8Array }
+  /** The peer sent FIN: no more bytes come, ours may still go. */
+  | { readonly type: 'ended'; readonly side: Side }
+  /** The connection is gone. */
+  | { readonly type: 'closed'; readonly side: Side; readonly error?: string }
+  | { readonly type: 'secured'; readonly side: Side }
+  /** Without a server: nothing could be chosen. */
+  | { readonly type: 'selected'; readonly selection: Selection; readonly error?: string }
+  | { readonly type: 'connected' }
+  | { readonly type: 'connectFailed'; readonly error: string }
+  | { readonly type: 'timer'; readonly timer: TimerName }
+  | { readonly type: 'ruleDone'; readonly actions: readonly RuleAction[] }
+  | { readonly type: 'ruleSuspended' }
+  | { readonly type: 'ruleFailed'; readonly error: RuleError }
+  /** The operator ends the flow (reload with `close`, shutdown). */
+  | { readonly type: 'abort'; readonly reason: string };

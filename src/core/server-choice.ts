@@ -1,0 +1,111 @@
+import type { Effect } from './effects.ts';
+import type { RuleEventName } from './rule-events.ts';
+import type { Selection } from './rule-run.ts';
+import type { Endpoint } from './types.ts';
+
+/** `LB.reselect` at most this often on a connection; iRules know no limit, and loop. */
+const MAX_RESELECTS = 8;
+
+type State = 'none' | 'selecting' | 'selected' | 'connecting' | 'connected' | 'failed' | 'given up';
+
+/** How a flow comes to its server: choose a member, connect, and again when that failed. */
+export class ServerChoice {
+  selection: Selection;
+  state: State = 'none';
+  /** A rule called `LB.reselect`. */
+  reselectAsked = false;
+
+  private readonly failed: Endpoint[] = [];
+  private reselects = 0;
+
+  constructor(
+    pool: string | undefined,
+    private readonly emit: (effect: Effect) => void,
+    private readonly fire: (event: RuleEventName) => void,
+  ) {
+    this.selection = pool === undefined ? {} : { pool };
+  }
+
+  /** Begins, or begins again. */
+  select(): void {
+    const { pool, server } = this.selection;
+    if (server !== undefined) {
+      this.selected(this.selection, undefined);
+    } else if (pool === undefined) {
+      this.fail('the virtual server has no pool, and no rule chose one');
+    } else {
+      this.state = 'selecting';
+      this.emit({ type: 'select', pool, failed: this.failed });
+    }
+  }
+
+  selected(selection: Selection, error: string | undefined): void {
+    this.selection = selection;
+    if (selection.server === undefined) {
+      this.fail(error ?? 'no member to choose');
+    } else {
+      this.state = 'selected';
+      this.fire('LB_SELECTED');
+    }
+  }
+
+  /** After LB_SELECTED: connects, unless a rule wants another choice. */
+  connect(): void {
+    const { server } = this.selection;
+    if (this.reselectAsked || server === undefined) {
+      this.reselect();
+      return;
+    }
+    this.state = 'connecting';
+    this.emit({ type: 'connect', server });
+    this.emit({ type: 'setTimer', timer: 'connect' });
+  }
+
+  connected(): void {
+    this.emit({ type: 'clearTimer', timer: 'connect' });
+    this.state = 'connected';
+    this.fire('SERVER_CONNECTED');
+  }
+
+  /** No member, or no connection to it. */
+  fail(error: string): void {
+    if (this.state === 'connecting') this.emit({ type: 'clearTimer', timer: 'connect' });
+    const { pool, server } = this.selection;
+    if (server !== undefined) this.failed.push(server);
+    const target = server === undefined ? pool : `${server.address} port ${server.port}`;
+    const message = target === undefined ? `no server: ${error}` : `no server: ${target}: ${error}`;
+    this.emit({ type: 'log', level: 'warn', message });
+    this.state = 'failed';
+    this.fire('LB_FAILED');
+  }
+
+  /** False when it was asked for too often. */
+  reselect(): boolean {
+    this.reselectAsked = false;
+    this.reselects += 1;
+    if (this.reselects > MAX_RESELECTS) {
+      this.emit({
+        type: 'log',
+        level: 'warn',
+        message: `LB.reselect was called more than ${MAX_RESELECTS} times`,
+      });
+      return false;
+    }
+    const { pool, server } = this.selection;
+    if (pool !== undefined && server !== undefined && this.failed.includes(server)) {
+      this.selection = { pool };
+    }
+    this.select();
+    return true;
+  }
+
+  /** No server is wanted any more. Without effect on one that is connected. */
+  giveUp(): void {
+    if (this.state === 'connected') return;
+    if (this.state === 'connecting') {
+      this.emit({ type: 'clearTimer', timer: 'connect' });
+      this.emit({ type: 'destroy', side: 'server' });
+    }
+    this.state = 'given up';
+  }
+}
