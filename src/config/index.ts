@@ -1,0 +1,16 @@
+export { formatProblem, loadConfig } from './load.ts';
+export { configSchema } from './schema.ts';
+export type {
+  ClientSslProfile,
+  Config,
+  ConfigProblem,
+  ListenAddress,
+  LoadResult,
+  PoolConfig,
+  PoolMember,
+  RuleRef,
+  TcpProfile,
+  TlsVersion,
+  VirtualServerConfig,
+} from './types.ts';
+export { type FileWatcher, watchFiles } from './watch.ts';

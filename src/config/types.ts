@@ -1,0 +1,116 @@
+import type { LogLevel } from '../core/types.ts';
+
+/** A configuration that was checked: defaults filled in, references resolved, deeply frozen. */
+export interface Config {
+  /** Absolute path of the file it was read from. */
+  readonly file: string;
+  readonly virtualServers: readonly VirtualServerConfig[];
+  readonly pools: ReadonlyMap<string, PoolConfig>;
+  readonly clientSsl: ReadonlyMap<string, ClientSslProfile>;
+  readonly log: {
+    readonly level: LogLevel;
+    /** `auto`: text on a terminal, JSON elsewhere. */
+    readonly format: 'text' | 'json' | 'auto';
+  };
+  readonly reload: {
+    /** What happens to the open connections of a virtual server that a reload has changed. */
+    readonly connections: 'keep' | 'drain' | 'close';
+  };
+  /** Milliseconds that open connections get to end by themselves: on SIGTERM, and on reload with `drain`. */
+  readonly drainTimeout: number;
+}
+
+export interface VirtualServerConfig {
+  readonly name: string;
+  /** Undefined where only rules lead to it (`"listen": "none"`). */
+  readonly listen: ListenAddress | undefined;
+  readonly clientSsl?: ClientSslProfile;
+  readonly pool?: PoolConfig;
+  /** In the order in which handlers of equal priority run. */
+  readonly rules: readonly RuleRef[];
+  /** Client connections open at a time; 0: no limit. */
+  readonly connectionLimit: number;
+  readonly tcp: TcpProfile;
+}
+
+export interface ListenAddress {
+  /** An IP address without brackets, or a name; empty: all addresses. */
+  readonly host: string;
+  /** 0: any free port. */
+  readonly port: number;
+}
+
+export interface RuleRef {
+  /** As the configuration calls it: a bundled rule's name, or a path. */
+  readonly name: string;
+  /** Absolute path of the rule's file. */
+  readonly path: string;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** Timeouts in milliseconds, limits in bytes. */
+export interface TcpProfile {
+  readonly connectTimeout: number;
+  readonly handshakeTimeout: number;
+  readonly collectTimeout: number;
+  readonly idleTimeout: number;
+  readonly lingerTimeout: number;
+  readonly handlerTimeout: number;
+  readonly collectLimit: number;
+  readonly queueLimit: number;
+}
+
+export interface PoolConfig {
+  readonly name: string;
+  /** At least one; none twice. */
+  readonly members: readonly PoolMember[];
+  readonly balancing: 'round-robin';
+}
+
+export interface PoolMember {
+  /** An IP address without brackets, or a name that is looked up for each connection. */
+  readonly host: string;
+  /** 1 to 65535. */
+  readonly port: number;
+}
+
+export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+
+export interface ClientSslProfile {
+  readonly name: string;
+  /** Absolute paths. */
+  readonly cert: string;
+  readonly key: string;
+  readonly chain?: string;
+  readonly passphrase?: string;
+  readonly minVersion: TlsVersion;
+  readonly maxVersion: TlsVersion;
+  /** OpenSSL's notation, names of TLS 1.2 and 1.3 in one list; absent: Node's default. */
+  readonly ciphers?: string;
+  /**
+   * What was in the files when they were checked, as `tls.createSecureContext` takes it: `cert` is
+   * the certificate with `chain` behind it. Differs between two loads when a file was renewed.
+   */
+  readonly pem: { readonly cert: string; readonly key: string };
+}
+
+/** A mistake and its place. Lines and columns count from 1, columns in UTF-16 units. */
+export interface ConfigProblem {
+  readonly message: string;
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  /** What to do about it, such as the nearest valid name. */
+  readonly hint?: string;
+}
+
+interface LoadFindings {
+  /** What the operator should hear of, though it does not keep the configuration from running. */
+  readonly warnings: readonly ConfigProblem[];
+  /** Absolute paths of what decides over this result: the configuration, certificates, keys, missing files. */
+  readonly files: readonly string[];
+}
+
+export type LoadResult =
+  | (LoadFindings & { readonly config: Config; readonly problems: readonly [] })
+  | (LoadFindings & { readonly config: undefined; readonly problems: readonly ConfigProblem[] });
