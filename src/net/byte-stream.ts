@@ -1,0 +1,47 @@
+import type { Socket } from 'node:net';
+import type { Addresses } from '../core/types.ts';
+
+/** Who gets what happens on a stream. Calls may come while another call into the stream runs. */
+export interface StreamOwner {
+  /** The connection that `connect` began is open. */
+  onConnect(stream: ByteStream): void;
+  /** `bytes` are valid only during the call, or until a write of them has drained. */
+  onData(stream: ByteStream, bytes: Uint8Array): void;
+  /** FIN from the peer. */
+  onEnd(stream: ByteStream): void;
+  /** Everything written has reached the kernel. Only after a `write` that answered false. */
+  onDrain(stream: ByteStream): void;
+  /** TLS is up. */
+  onSecure(stream: ByteStream): void;
+  /** The connection is gone, or never came. Once, and nothing after it. */
+  onClose(stream: ByteStream, error: string | undefined): void;
+}
+
+/** One connection as a stream of bytes: TCP, or TLS over it. */
+export interface ByteStream {
+  owner: StreamOwner;
+  /** Whether bytes are wanted. A new stream is not read. */
+  read(wanted: boolean): void;
+  /**
+   * Sends bytes. True: they are with the kernel, and their memory is free again. False: they must
+   * stay as they are until `onDrain`; more may be written meanwhile.
+   */
+  write(bytes: Uint8Array): boolean;
+  /** Bytes written that are not with the kernel yet. */
+  readonly pendingBytes: number;
+  /** FIN, behind everything written. */
+  end(): void;
+  /** RST at once, where the system allows it. */
+  reset(): void;
+  /** Closes at once; what was not sent is lost. */
+  destroy(): void;
+  /** What `onData` hands over is read into again after the call: keep a copy. */
+  readonly reusesBuffers: boolean;
+  /**
+   * Gives the connection away as a socket, for TLS on top. Only while nothing is pending. This
+   * stream is over then, without `onClose`.
+   */
+  toSocket(): Socket;
+  /** Undefined once the connection is gone. */
+  addresses(): Addresses | undefined;
+}

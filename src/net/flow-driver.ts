@@ -1,0 +1,371 @@
+import type { SecureContext } from 'node:tls';
+import type { Effect } from '../core/effects.ts';
+import { Flow, type FlowSetup } from '../core/flow.ts';
+import type { IoEvent, TimerName } from '../core/io-events.ts';
+import type { RuleEventName } from '../core/rule-events.ts';
+import {
+  type RuleError,
+  RuleRun,
+  type RuleServices,
+  type RuleSession,
+  type RunOutcome,
+  type Selection,
+} from '../core/rule-run.ts';
+import {
+  type Addresses,
+  assertNever,
+  type Endpoint,
+  type LogLevel,
+  type Side,
+} from '../core/types.ts';
+import type { ByteStream, StreamOwner } from './byte-stream.ts';
+import { type Clock, type Expiring, ticks } from './clock.ts';
+import { openConnection } from './connector.ts';
+import { acceptTls } from './tls-stream.ts';
+
+/** What the flows of one virtual server, in one generation of its configuration, share. */
+export interface FlowHost {
+  readonly virtualServer: string;
+  readonly setup: FlowSetup;
+  /** Milliseconds. */
+  readonly timeouts: Readonly<Record<TimerName, number>>;
+  /** Bytes that may wait for a slow peer before nothing more is read that could add to them. */
+  readonly queueLimit: number;
+  /** Whether the course of each flow is logged. */
+  readonly debug: boolean;
+  readonly clock: Clock;
+  /** A new connection's place in the sandbox; undefined without rules. */
+  openSession(): RuleSession | undefined;
+  secureContext(side: Side): SecureContext | undefined;
+  hasPool(name: string): boolean;
+  select(pool: string, failed: readonly Endpoint[]): { selection: Selection; error?: string };
+  log(level: LogLevel, message: string, flow: FlowDriver, rule?: string): void;
+  ruleError(error: RuleError, flow: FlowDriver): void;
+  /** A defect of Portreeve's own; the flow is ended. */
+  internalError(error: unknown, flow: FlowDriver): void;
+  opened(flow: FlowDriver): void;
+  closed(flow: FlowDriver): void;
+}
+
+/** Carries out what a Flow orders, on real streams, and tells it what happens there. */
+export class FlowDriver implements StreamOwner, RuleServices, Expiring {
+  readonly virtualServer: string;
+  private readonly flow: Flow;
+  private readonly session: RuleSession | undefined;
+  private client: ByteStream;
+  private server: ByteStream | undefined;
+  private serverConnected = false;
+  private readonly known: { client?: Addresses | undefined; server?: Addresses | undefined } = {};
+  /** Whether the flow wants bytes from the side, and whether a slow peer forbids it. */
+  private readonly wanted = { client: false, server: false };
+  private spliced = false;
+  /** TLS starts when what was written before has left. */
+  private tlsLeftover: Uint8Array | undefined;
+  private run: RuleRun | undefined;
+  private busy = false;
+  private over = false;
+  private inbox: IoEvent[] = [];
+  /** Ticks at which timers are due; 0: not set. */
+  private readonly due = { connect: 0, handshake: 0, collect: 0, linger: 0, handler: 0 };
+  /** The earliest of `due`; 0: none. */
+  private nextDue = 0;
+  private lastActive: number;
+
+  constructor(
+    private readonly host: FlowHost,
+    take: (owner: StreamOwner) => ByteStream,
+  ) {
+    this.virtualServer = host.virtualServer;
+    this.flow = new Flow(host.setup);
+    this.client = take(this);
+    this.session = host.openSession();
+    this.lastActive = host.clock.tick;
+    // Once the connection is gone, the system does not know its addresses any more.
+    if (this.session !== undefined || host.debug) this.known.client = this.client.addresses();
+    host.clock.add(this);
+    host.opened(this);
+    this.feed({ type: 'accepted' });
+  }
+
+  /** Ends the flow at the operator's wish. */
+  abort(reason: string): void {
+    this.feed({ type: 'abort', reason });
+  }
+
+  // ---- between the flow and the world --------------------------------------------------------
+
+  private feed(event: IoEvent): void {
+    this.inbox.push(event);
+    if (this.busy) return;
+    this.busy = true;
+    try {
+      for (let next = this.inbox.shift(); next !== undefined; next = this.inbox.shift()) {
+        for (const effect of this.flow.handle(next)) this.carryOut(effect);
+      }
+    } catch (error) {
+      this.crash(error);
+    }
+    this.busy = false;
+  }
+
+  private carryOut(effect: Effect): void {
+    switch (effect.type) {
+      case 'runRules':
+        this.runRules(effect.event);
+        return;
+      case 'select':
+        this.inbox.push({ type: 'selected', ...this.host.select(effect.pool, effect.failed) });
+        return;
+      case 'connect':
+        this.connect(effect.server);
+        return;
+      case 'write':
+        if (this.stream(effect.side)?.write(effect.bytes) === false) this.applyReading();
+        return;
+      case 'end':
+        this.stream(effect.side)?.end();
+        return;
+      case 'reset':
+        this.stream(effect.side)?.reset();
+        return;
+      case 'destroy':
+        this.destroy(effect.side);
+        return;
+      case 'read':
+        this.wanted[effect.side] = effect.wanted;
+        this.applyReading();
+        return;
+      case 'startTls':
+        this.tlsLeftover = effect.leftover;
+        this.startTlsWhenDrained();
+        return;
+      case 'setTimer':
+        this.setTimer(effect.timer, this.host.clock.tick + ticks(this.host.timeouts[effect.timer]));
+        return;
+      case 'clearTimer':
+        this.setTimer(effect.timer, 0);
+        return;
+      case 'abandonRules':
+        this.run = undefined;
+        this.session?.close();
+        return;
+      case 'splice':
+        this.splice();
+        return;
+      case 'log':
+        this.host.log(effect.level, effect.message, this);
+        return;
+      case 'ruleError':
+        this.host.ruleError(effect.error, this);
+        return;
+      case 'done':
+        this.finish();
+        return;
+      default:
+        assertNever(effect);
+    }
+  }
+
+  private stream(side: Side): ByteStream | undefined {
+    return side === 'client' ? this.client : this.server;
+  }
+
+  private sideOf(stream: ByteStream): Side {
+    return stream === this.client ? 'client' : 'server';
+  }
+
+  private finish(): void {
+    this.over = true;
+    this.inbox.length = 0;
+    this.session?.close();
+    this.host.clock.delete(this);
+    this.host.closed(this);
+  }
+
+  /** Our own defect must hurt this flow only. */
+  private crash(error: unknown): void {
+    this.host.internalError(error, this);
+    if (this.over) return;
+    this.finish();
+    this.client.destroy();
+    this.server?.destroy();
+  }
+
+  // ---- rules -----------------------------------------------------------------------------------
+
+  private runRules(event: RuleEventName): void {
+    const { session } = this;
+    if (session === undefined) throw new Error('a flow without rules fired an event');
+    if (this.host.debug) this.host.log('debug', this.describe(event), this);
+    const run = new RuleRun(event, this.flow, this);
+    this.run = run;
+    this.ruleOutcome(
+      session.run(run, (outcome) => {
+        if (this.run === run) this.ruleOutcome(outcome);
+      }),
+    );
+  }
+
+  private ruleOutcome(outcome: RunOutcome): void {
+    switch (outcome.type) {
+      case 'done':
+        this.feed({ type: 'ruleDone', actions: this.run?.actions ?? [] });
+        return;
+      case 'suspended':
+        this.feed({ type: 'ruleSuspended' });
+        return;
+      case 'failed':
+        this.feed({ type: 'ruleFailed', error: outcome.error });
+        return;
+      default:
+        assertNever(outcome);
+    }
+  }
+
+  private describe(event: RuleEventName): string {
+    const side = event.startsWith('SERVER') ? this.flow.server : this.flow.client;
+    return event.endsWith('_DATA') ? `${event} ${side.payload.length} bytes` : event;
+  }
+
+  addresses(side: Side): Addresses | undefined {
+    if (side === 'server' && !this.serverConnected) return undefined;
+    this.known[side] ??= this.stream(side)?.addresses();
+    return this.known[side];
+  }
+
+  hasTlsProfile(side: Side): boolean {
+    return this.host.secureContext(side) !== undefined;
+  }
+
+  hasPool(name: string): boolean {
+    return this.host.hasPool(name);
+  }
+
+  log(level: LogLevel, rule: string, message: string): void {
+    this.host.log(level, message, this, rule);
+  }
+
+  after(milliseconds: number, callback: () => void): () => void {
+    const timer = setTimeout(callback, milliseconds);
+    return () => clearTimeout(timer);
+  }
+
+  // ---- streams ---------------------------------------------------------------------------------
+
+  private connect(server: Endpoint): void {
+    this.serverConnected = false;
+    this.known.server = undefined;
+    this.server = openConnection(server, this);
+  }
+
+  private destroy(side: Side): void {
+    const stream = this.stream(side);
+    // A connection that never opened was nobody's: the flow does not hear of its end.
+    if (side === 'server' && !this.serverConnected) this.server = undefined;
+    stream?.destroy();
+  }
+
+  /** Reads a side if the flow wants to, unless a slow peer has bytes waiting that this would add to. */
+  private applyReading(): void {
+    const { client, server, wanted, host } = this;
+    const toClient = client.pendingBytes;
+    const toServer = server?.pendingBytes ?? 0;
+    client.read(wanted.client && toServer === 0 && toClient <= host.queueLimit);
+    if (this.serverConnected) {
+      server?.read(wanted.server && toClient === 0 && toServer <= host.queueLimit);
+    }
+  }
+
+  private startTlsWhenDrained(): void {
+    const { client, tlsLeftover: leftover } = this;
+    if (leftover === undefined || client.pendingBytes > 0) return;
+    this.tlsLeftover = undefined;
+    const secureContext = this.host.secureContext('client');
+    if (secureContext === undefined) throw new Error('TLS without a client-ssl profile');
+    this.wanted.client = false;
+    this.known.client ??= client.addresses();
+    this.client = acceptTls(client.toSocket(), leftover, secureContext, this);
+  }
+
+  private splice(): void {
+    this.spliced = true;
+    this.wanted.client = true;
+    this.wanted.server = true;
+    this.applyReading();
+  }
+
+  onConnect(stream: ByteStream): void {
+    if (stream !== this.server) return;
+    this.serverConnected = true;
+    if (this.host.debug) this.host.log('debug', 'connected to the server', this);
+    this.feed({ type: 'connected' });
+  }
+
+  onData(stream: ByteStream, bytes: Uint8Array): void {
+    this.lastActive = this.host.clock.tick;
+    if (this.spliced) {
+      const other = stream === this.client ? this.server : this.client;
+      if (other?.write(bytes) === false) stream.read(false);
+      return;
+    }
+    const kept = stream.reusesBuffers ? Buffer.from(bytes) : bytes;
+    this.feed({ type: 'data', side: this.sideOf(stream), bytes: kept });
+  }
+
+  onEnd(stream: ByteStream): void {
+    this.lastActive = this.host.clock.tick;
+    if (this.spliced) (stream === this.client ? this.server : this.client)?.end();
+    else this.feed({ type: 'ended', side: this.sideOf(stream) });
+  }
+
+  onDrain(stream: ByteStream): void {
+    this.lastActive = this.host.clock.tick;
+    if (stream === this.client) this.startTlsWhenDrained();
+    this.applyReading();
+  }
+
+  onSecure(stream: ByteStream): void {
+    if (stream !== this.client) return;
+    if (this.host.debug) this.host.log('debug', 'TLS is up on the client side', this);
+    this.feed({ type: 'secured', side: 'client' });
+  }
+
+  onClose(stream: ByteStream, error: string | undefined): void {
+    if (this.over || (stream !== this.client && stream !== this.server)) return;
+    if (stream === this.server && !this.serverConnected) {
+      this.server = undefined;
+      this.feed({ type: 'connectFailed', error: error ?? 'closed' });
+      return;
+    }
+    const side = this.sideOf(stream);
+    this.feed({ type: 'closed', side, ...(error !== undefined && { error }) });
+  }
+
+  // ---- time ------------------------------------------------------------------------------------
+
+  private setTimer(timer: TimerName, tick: number): void {
+    if (timer === 'idle') return;
+    this.due[timer] = tick;
+    if (tick !== 0 && (this.nextDue === 0 || tick < this.nextDue)) this.nextDue = tick;
+  }
+
+  onTick(tick: number): void {
+    if (tick - this.lastActive > ticks(this.host.timeouts.idle)) {
+      this.lastActive = tick;
+      this.feed({ type: 'timer', timer: 'idle' });
+    }
+    if (this.nextDue === 0 || tick < this.nextDue) return;
+    this.nextDue = 0;
+    for (const timer of TIMERS) {
+      const due = this.due[timer];
+      if (due !== 0 && due <= tick) {
+        this.due[timer] = 0;
+        this.feed({ type: 'timer', timer });
+      } else {
+        this.setTimer(timer, due);
+      }
+    }
+  }
+}
+
+const TIMERS = ['connect', 'handshake', 'collect', 'linger', 'handler'] as const;

@@ -1,0 +1,97 @@
+import type { Socket } from 'node:net';
+import type { Addresses } from '../core/types.ts';
+import type { ByteStream, StreamOwner } from './byte-stream.ts';
+import { unmapped } from './raw-tcp.ts';
+
+/** A connection on Node's public API: a `net.Socket`, or a `tls.TLSSocket` over one. */
+export class SocketStream implements ByteStream {
+  readonly reusesBuffers = false;
+  private error: string | undefined;
+  private waiting = false;
+  private gone = false;
+
+  /** `socket` must allow half-open. `base` is the TCP socket below TLS. */
+  constructor(
+    private readonly socket: Socket,
+    public owner: StreamOwner,
+    private readonly base: Socket = socket,
+  ) {
+    if (base === socket) socket.setNoDelay(true);
+    socket.pause();
+    socket.on('data', (bytes: Buffer) => this.owner.onData(this, bytes));
+    socket.on('end', () => this.owner.onEnd(this));
+    const failed = (error: Error & { code?: string }) => {
+      this.error ??= error.code ?? error.message;
+    };
+    socket.on('error', failed);
+    if (base !== socket) base.on('error', failed);
+    socket.on('close', () => this.closed());
+  }
+
+  get pendingBytes(): number {
+    return this.gone ? 0 : this.socket.writableLength;
+  }
+
+  read(wanted: boolean): void {
+    if (this.gone) return;
+    if (wanted) this.socket.resume();
+    else this.socket.pause();
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const { socket } = this;
+    if (this.gone || socket.writableEnded) return true;
+    socket.write(bytes, this.written);
+    this.waiting = socket.writableLength > 0;
+    return !this.waiting;
+  }
+
+  end(): void {
+    if (!this.gone && !this.socket.writableEnded) this.socket.end();
+  }
+
+  reset(): void {
+    if (this.gone) return;
+    // The TCP socket under TLS can be reset, the TLS socket cannot.
+    this.base.resetAndDestroy();
+    this.socket.destroy();
+    this.closed();
+  }
+
+  destroy(): void {
+    if (this.gone) return;
+    this.socket.destroy();
+    this.base.destroy();
+    this.closed();
+  }
+
+  addresses(): Addresses | undefined {
+    const { localAddress, localPort, remoteAddress, remotePort } = this.base;
+    if (localAddress === undefined || remoteAddress === undefined) return undefined;
+    return {
+      local: { address: unmapped(localAddress), port: localPort ?? 0 },
+      remote: { address: unmapped(remoteAddress), port: remotePort ?? 0 },
+    };
+  }
+
+  toSocket(): Socket {
+    const { socket } = this;
+    this.gone = true;
+    for (const name of ['data', 'end', 'error', 'close', 'connect'])
+      socket.removeAllListeners(name);
+    socket.pause();
+    return socket;
+  }
+
+  private readonly written = (): void => {
+    if (!this.waiting || this.gone || this.socket.writableLength > 0) return;
+    this.waiting = false;
+    this.owner.onDrain(this);
+  };
+
+  private closed(): void {
+    if (this.gone) return;
+    this.gone = true;
+    this.owner.onClose(this, this.error);
+  }
+}
