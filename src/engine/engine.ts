@@ -1,0 +1,270 @@
+import { randomBytes } from 'node:crypto';
+import { resolve } from 'node:path';
+import {
+  type Config,
+  type FileWatcher,
+  type VirtualServerConfig,
+  watchFiles,
+} from '../config/index.ts';
+import type { Logger } from '../core/logger.ts';
+import { Clock } from '../net/clock.ts';
+import { type Blueprint, draw, type VirtualServerPlan } from './blueprint.ts';
+import { formatEndpoint, Generation, type GenerationContext } from './generation.ts';
+import { LivePool } from './live-pool.ts';
+import { EngineStartError, type Problem, withoutRepeats } from './problem.ts';
+import { VirtualServer } from './virtual-server.ts';
+
+export interface EngineOptions {
+  readonly logger: Logger;
+  /** Reload when the configuration, a rule or a certificate is saved. */
+  readonly watch: boolean;
+}
+
+/** A listening address of a running engine. */
+export interface ListenerInfo {
+  readonly virtualServer: string;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** A configuration at work. */
+export class Engine {
+  private readonly clock = new Clock();
+  private readonly tickets = new Map<string, Buffer>();
+  private virtualServers = new Map<string, VirtualServer>();
+  /** Virtual servers that the configuration no longer has, while connections are open on them. */
+  private readonly retired = new Set<VirtualServer>();
+  /** Shared by all generations, and brought up to date in place. */
+  private readonly pools = new Map<string, LivePool>();
+  private config: Config | undefined;
+  private watcher: FileWatcher | undefined;
+  private reloading: Promise<boolean> = Promise.resolve(true);
+  private stopping = false;
+
+  private constructor(
+    private readonly file: string,
+    private readonly logger: Logger,
+  ) {}
+
+  /** Starts serving. @throws EngineStartError when a file has mistakes or an address is taken */
+  static async start(file: string, options: EngineOptions): Promise<Engine> {
+    const engine = new Engine(resolve(file), options.logger);
+    const blueprint = await draw(engine.file, options.logger);
+    if (blueprint.built === undefined) {
+      throw new EngineStartError('configuration', withoutRepeats(blueprint.problems));
+    }
+    engine.tellWarnings(blueprint);
+    const refused = await engine.putToWork(blueprint.built);
+    if (refused.length > 0) throw new EngineStartError('listening', refused);
+    if (options.watch) {
+      engine.watcher = watchFiles(
+        () => void engine.reload(),
+        (error) => options.logger.error('cannot watch files; changes may go unnoticed', { error }),
+      );
+      await engine.watcher.set(blueprint.files);
+    }
+    return engine;
+  }
+
+  get listeners(): readonly ListenerInfo[] {
+    return [...this.virtualServers.values()].flatMap(({ name, endpoint }) =>
+      endpoint === undefined ? [] : [{ virtualServer: name, ...endpoint }],
+    );
+  }
+
+  /**
+   * Reads everything again. If all of it is right it serves the new connections; if anything is
+   * wrong, nothing changes, and the log tells what. Settles with whether it was right.
+   */
+  reload(): Promise<boolean> {
+    this.reloading = this.reloading.then(() => this.reloadOnce());
+    return this.reloading;
+  }
+
+  /**
+   * Stops listening, waits until the connections have ended or the drain timeout is over, then
+   * ends them. A second call ends them at once.
+   */
+  async stop(): Promise<void> {
+    const servers = [...this.virtualServers.values(), ...this.retired];
+    if (this.stopping) {
+      for (const server of servers) server.abort('stopped');
+      return;
+    }
+    this.stopping = true;
+    await this.watcher?.close();
+    for (const server of servers) server.close();
+    for (const pool of this.pools.values()) pool.close();
+    const timer = setTimeout(() => {
+      for (const server of servers) server.abort('the drain timeout is over');
+    }, this.config?.drainTimeout ?? 0);
+    await Promise.all(servers.map((server) => server.idle()));
+    clearTimeout(timer);
+  }
+
+  private async reloadOnce(): Promise<boolean> {
+    if (this.stopping) return false;
+    const blueprint = await draw(this.file, this.logger);
+    await this.watcher?.set(blueprint.files);
+    let problems: readonly Problem[] = withoutRepeats(blueprint.problems);
+    if (blueprint.built !== undefined && !this.stopping) {
+      problems = await this.putToWork(blueprint.built);
+    }
+    for (const problem of problems) this.tell('error', problem);
+    if (problems.length > 0) {
+      this.logger.error('reload refused; the last good configuration goes on');
+      return false;
+    }
+    this.tellWarnings(blueprint);
+    this.logger.info('reloaded');
+    return true;
+  }
+
+  private tellWarnings(blueprint: Blueprint): void {
+    for (const warning of blueprint.warnings) this.tell('warn', warning);
+  }
+
+  private tell(level: 'error' | 'warn', problem: Problem): void {
+    const { file, line, column, message, hint, excerpt } = problem;
+    const place = [file, line, column].filter((part) => part !== undefined).join(':');
+    this.logger[level](`${place}: ${message}`, {
+      ...(hint !== undefined && { hint }),
+      ...(excerpt !== undefined && { excerpt }),
+    });
+  }
+
+  /** Brings the running virtual servers in line with the plans, all or nothing. */
+  private async putToWork(built: NonNullable<Blueprint['built']>): Promise<readonly Problem[]> {
+    const { config, plans } = built;
+    const context: GenerationContext = {
+      logger: this.logger,
+      clock: this.clock,
+      pools: this.pools,
+      ticketKeys: (virtualServer, profile) => this.ticketKeys(`${virtualServer} ${profile}`),
+    };
+    const pools = await this.openPools(config);
+    const { opened, problems } = await this.openNew(plans, context);
+    if (problems.length > 0) {
+      for (const server of opened.values()) server.close();
+      for (const pool of pools.values()) if (this.pools.get(pool.name) !== pool) pool.close();
+      return problems;
+    }
+    this.usePools(pools);
+    const next = new Map<string, VirtualServer>();
+    for (const plan of plans) {
+      const { name } = plan.config;
+      const server = opened.get(name) ?? this.refresh(plan, context, config);
+      if (server !== undefined) next.set(name, server);
+    }
+    for (const [name, server] of this.virtualServers) {
+      if (next.get(name) !== server) this.retire(server, config);
+    }
+    this.virtualServers = next;
+    this.config = config;
+    return [];
+  }
+
+  /** The pools of a configuration; those that it leaves as they are stay the same objects. */
+  private async openPools(config: Config): Promise<Map<string, LivePool>> {
+    const pools = new Map<string, LivePool>();
+    for (const pool of config.pools.values()) {
+      const running = this.pools.get(pool.name);
+      pools.set(pool.name, running?.isFor(pool) ? running : await LivePool.open(pool, this.logger));
+    }
+    return pools;
+  }
+
+  private usePools(pools: ReadonlyMap<string, LivePool>): void {
+    for (const [name, pool] of this.pools) {
+      if (pools.get(name) !== pool) pool.close();
+      this.pools.delete(name);
+    }
+    for (const [name, pool] of pools) this.pools.set(name, pool);
+  }
+
+  /** Opens what does not listen yet, or listens elsewhere. */
+  private async openNew(
+    plans: readonly VirtualServerPlan[],
+    context: GenerationContext,
+  ): Promise<{ opened: Map<string, VirtualServer>; problems: readonly Problem[] }> {
+    const opened = new Map<string, VirtualServer>();
+    const problems: Problem[] = [];
+    for (const plan of plans) {
+      if (this.keepsListening(plan.config)) continue;
+      try {
+        const generation = new Generation(plan.config, plan.instance, context);
+        const server = await VirtualServer.open(generation, plan.fingerprint, this.logger);
+        opened.set(plan.config.name, server);
+      } catch (error) {
+        problems.push({ file: this.file, message: listenFailure(plan.config, error) });
+      }
+    }
+    return { opened, problems };
+  }
+
+  private keepsListening({ name, listen }: VirtualServerConfig): boolean {
+    const running = this.virtualServers.get(name);
+    return (
+      running?.listen?.host === listen?.host &&
+      running?.listen?.port === listen?.port &&
+      running !== undefined
+    );
+  }
+
+  /** Gives a running virtual server its new generation, unless nothing about it has changed. */
+  private refresh(
+    plan: VirtualServerPlan,
+    context: GenerationContext,
+    config: Config,
+  ): VirtualServer | undefined {
+    const server = this.virtualServers.get(plan.config.name);
+    server?.use(
+      new Generation(plan.config, plan.instance, context),
+      plan.fingerprint,
+      ending(config),
+    );
+    return server;
+  }
+
+  private retire(server: VirtualServer, config: Config): void {
+    server.close();
+    this.retired.add(server);
+    void server.idle().then(() => this.retired.delete(server));
+    const end = ending(config);
+    if (end !== 'keep')
+      setTimeout(() => server.abort('the virtual server was removed'), end.afterMs).unref();
+  }
+
+  private ticketKeys(name: string): Buffer {
+    let keys = this.tickets.get(name);
+    if (keys === undefined) {
+      keys = randomBytes(48);
+      this.tickets.set(name, keys);
+    }
+    return keys;
+  }
+}
+
+function ending(config: Config): 'keep' | { afterMs: number } {
+  switch (config.reload.connections) {
+    case 'keep':
+      return 'keep';
+    case 'drain':
+      return { afterMs: config.drainTimeout };
+    case 'close':
+      return { afterMs: 0 };
+  }
+}
+
+function listenFailure(config: VirtualServerConfig, error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  const { host, port } = config.listen ?? { host: '', port: 0 };
+  const address = formatEndpoint({ address: host === '' ? '*' : host, port });
+  const why: Readonly<Record<string, string>> = {
+    EADDRINUSE: 'another process, or another virtual server, listens there already',
+    EADDRNOTAVAIL: 'this machine has no such address',
+    EACCES: 'ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)',
+    ENOTFOUND: 'the name is not known',
+  };
+  return `virtual server '${config.name}' cannot listen on ${address}: ${why[code ?? ''] ?? message}`;
+}

@@ -1,0 +1,201 @@
+import { randomBytes } from 'node:crypto';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { commandTable } from '../commands/index.ts';
+import type { ClientSslProfile, VirtualServerConfig } from '../config/index.ts';
+import type { FlowSetup } from '../core/flow.ts';
+import type { TimerName } from '../core/io-events.ts';
+import type { Logger } from '../core/logger.ts';
+import type { RuleEventName } from '../core/rule-events.ts';
+import type { RuleError, RuleServices, RuleSession, Selection } from '../core/rule-run.ts';
+import type { Endpoint, LogLevel, Side } from '../core/types.ts';
+import type { Clock } from '../net/clock.ts';
+import type { FlowDriver, FlowHost } from '../net/flow-driver.ts';
+import { buildRuleInstance, type LoadedRules, type RuleInstance } from '../sandbox/index.ts';
+import type { LivePool } from './live-pool.ts';
+
+const LEVELS: Readonly<Record<LogLevel, number>> = { error: 0, warn: 1, info: 2, debug: 3 };
+const NO_EVENTS: ReadonlySet<RuleEventName> = new Set();
+
+/** What generations need of the engine. */
+export interface GenerationContext {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly pools: ReadonlyMap<string, LivePool>;
+  /** The session ticket keys of a virtual server and profile; the same over reloads. */
+  ticketKeys(virtualServer: string, profile: string): Buffer;
+}
+
+/** Loads the rules of a virtual server and runs RULE_INIT. */
+export function loadRules(config: VirtualServerConfig, logger: Logger): Promise<LoadedRules> {
+  const services: RuleServices = {
+    virtualServer: config.name,
+    addresses: () => undefined,
+    hasTlsProfile: () => false,
+    hasPool: () => false,
+    log: (level, rule, message) => {
+      logger[level](message, { virtualServer: config.name, rule });
+    },
+    after: () => () => {},
+  };
+  return buildRuleInstance({ rules: config.rules, commands: commandTable, services });
+}
+
+/**
+ * A virtual server in one state of its configuration, rules and certificates. Connections end on
+ * the generation that they began with.
+ */
+export class Generation implements FlowHost {
+  readonly virtualServer: string;
+  readonly setup: FlowSetup;
+  readonly timeouts: Readonly<Record<TimerName, number>>;
+  readonly queueLimit: number;
+  readonly debug: boolean;
+  readonly clock: Clock;
+  readonly flows = new Set<FlowDriver>();
+  /** Called when a flow of this generation has ended. */
+  onClosed: () => void = () => {};
+
+  private readonly clientContext: SecureContext | undefined;
+
+  constructor(
+    readonly config: VirtualServerConfig,
+    private instance: RuleInstance | undefined,
+    private readonly context: GenerationContext,
+  ) {
+    const { tcp } = config;
+    this.virtualServer = config.name;
+    this.clock = context.clock;
+    this.debug = this.wants('debug');
+    this.queueLimit = tcp.queueLimit;
+    this.setup = {
+      events: instance?.events ?? NO_EVENTS,
+      clientTls: config.clientSsl !== undefined,
+      pool: config.pool?.name,
+      collectLimit: tcp.collectLimit,
+    };
+    this.timeouts = {
+      connect: tcp.connectTimeout,
+      handshake: tcp.handshakeTimeout,
+      collect: tcp.collectTimeout,
+      idle: tcp.idleTimeout,
+      linger: tcp.lingerTimeout,
+      handler: tcp.handlerTimeout,
+    };
+    this.clientContext = config.clientSsl && this.createContext(config.clientSsl);
+    this.watchInstance();
+  }
+
+  openSession(): RuleSession | undefined {
+    return this.instance?.open();
+  }
+
+  secureContext(side: Side): SecureContext | undefined {
+    return side === 'client' ? this.clientContext : undefined;
+  }
+
+  hasPool(name: string): boolean {
+    return this.context.pools.has(name);
+  }
+
+  select(pool: string, failed: readonly Endpoint[]): { selection: Selection; error?: string } {
+    const server = this.context.pools.get(pool)?.pool.pick(failed);
+    if (server === undefined) return { selection: { pool }, error: 'no member has an address' };
+    return { selection: { pool, server } };
+  }
+
+  log(level: LogLevel, message: string, flow: FlowDriver, rule?: string): void {
+    if (!this.wants(level)) return;
+    this.context.logger[level](message, {
+      ...this.fields(flow),
+      ...(rule !== undefined && { rule }),
+    });
+  }
+
+  ruleError(error: RuleError, flow: FlowDriver): void {
+    const { rule, event, message, file, line, column, excerpt } = error;
+    const place = file === undefined ? '' : ` at ${file}:${line ?? 0}:${column ?? 0}`;
+    this.context.logger.error(`rule ${rule} failed in ${event}${place}: ${message}`, {
+      ...this.fields(flow),
+      rule,
+      ...(excerpt !== undefined && { excerpt }),
+    });
+  }
+
+  internalError(error: unknown, flow: FlowDriver): void {
+    this.context.logger.error('internal error; the connection is closed', {
+      ...this.fields(flow),
+      error,
+    });
+  }
+
+  opened(flow: FlowDriver): void {
+    this.flows.add(flow);
+  }
+
+  closed(flow: FlowDriver): void {
+    this.flows.delete(flow);
+    this.onClosed();
+  }
+
+  /** Ends all connections at once. */
+  abort(reason: string): void {
+    for (const flow of [...this.flows]) flow.abort(reason);
+  }
+
+  private wants(level: LogLevel): boolean {
+    return LEVELS[level] <= LEVELS[this.context.logger.level];
+  }
+
+  private fields(flow: FlowDriver): Record<string, unknown> {
+    const client = flow.addresses('client')?.remote;
+    return {
+      virtualServer: this.virtualServer,
+      ...(client && { client: formatEndpoint(client) }),
+    };
+  }
+
+  private createContext(profile: ClientSslProfile): SecureContext {
+    const { pem, passphrase, minVersion, maxVersion, ciphers } = profile;
+    return createSecureContext({
+      ...pem,
+      minVersion,
+      maxVersion,
+      ...(passphrase !== undefined && { passphrase }),
+      ...(ciphers !== undefined && { ciphers }),
+      // Sessions of one virtual server and profile mean nothing to another.
+      sessionIdContext: randomBytes(16).toString('hex'),
+      ticketKeys: this.context.ticketKeys(this.virtualServer, profile.name),
+    });
+  }
+
+  /** Replaces an instance that a fault has spoiled, for the connections to come. */
+  private watchInstance(): void {
+    const { instance } = this;
+    if (instance === undefined) return;
+    instance.onRetired = () => {
+      if (this.instance === instance) void this.replaceInstance();
+    };
+  }
+
+  private async replaceInstance(): Promise<void> {
+    const { logger } = this.context;
+    logger.warn('the sandbox is replaced after a fault of its rules', {
+      virtualServer: this.virtualServer,
+    });
+    const { instance, problems } = await loadRules(this.config, logger);
+    if (instance === undefined) {
+      logger.error('the rules do not load any more; the spoiled sandbox stays', {
+        virtualServer: this.virtualServer,
+        error: problems[0]?.message,
+      });
+      return;
+    }
+    this.instance = instance;
+    this.watchInstance();
+  }
+}
+
+/** `address:port`, with brackets around IPv6. */
+export function formatEndpoint({ address, port }: Endpoint): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}

@@ -1,0 +1,144 @@
+import type { ListenAddress } from '../config/index.ts';
+import type { Logger } from '../core/logger.ts';
+import type { Endpoint } from '../core/types.ts';
+import type { ByteStream, StreamOwner } from '../net/byte-stream.ts';
+import { FlowDriver } from '../net/flow-driver.ts';
+import { Listener } from '../net/listener.ts';
+import type { Generation } from './generation.ts';
+
+/** Refused connections are logged at most this often, in milliseconds. */
+const LIMIT_LOG_INTERVAL = 10_000;
+
+/** A listener, and the generations that its connections belong to. */
+export class VirtualServer {
+  private readonly former = new Set<Generation>();
+  private connections = 0;
+  private refused = 0;
+  private lastLimitLog = 0;
+  private onIdle: (() => void) | undefined;
+
+  private constructor(
+    private current: Generation,
+    private print: string,
+    private readonly logger: Logger,
+    private listener: Listener | undefined,
+  ) {
+    this.adopt(current);
+  }
+
+  /** Listens, and serves new connections with `generation`. @throws the system's error */
+  static async open(
+    generation: Generation,
+    fingerprint: string,
+    logger: Logger,
+  ): Promise<VirtualServer> {
+    const { listen } = generation.config;
+    let server: VirtualServer | undefined;
+    const listener =
+      listen && (await Listener.open(listen.host, listen.port, (take) => server?.accept(take)));
+    server = new VirtualServer(generation, fingerprint, logger, listener);
+    return server;
+  }
+
+  get name(): string {
+    return this.current.virtualServer;
+  }
+
+  /** Of the configuration and the rules that new connections get. */
+  get fingerprint(): string {
+    return this.print;
+  }
+
+  get listen(): ListenAddress | undefined {
+    return this.current.config.listen;
+  }
+
+  get endpoint(): Endpoint | undefined {
+    return this.listener?.endpoint;
+  }
+
+  get openConnections(): number {
+    return this.connections;
+  }
+
+  /** Serves new connections with another generation. The open ones go on, drain or end. */
+  use(generation: Generation, fingerprint: string, end: 'keep' | { afterMs: number }): void {
+    const former = this.current;
+    this.former.add(former);
+    this.current = generation;
+    this.print = fingerprint;
+    this.adopt(generation);
+    if (end !== 'keep') endLater(former, end.afterMs, 'the virtual server was reloaded');
+    if (former.flows.size === 0) this.former.delete(former);
+  }
+
+  /** Stops listening. Connections go on. */
+  close(): void {
+    this.listener?.close();
+    this.listener = undefined;
+  }
+
+  /** Settles when no connection is open. */
+  idle(): Promise<void> {
+    if (this.connections === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.onIdle = resolve;
+    });
+  }
+
+  abort(reason: string): void {
+    for (const generation of [...this.former, this.current]) generation.abort(reason);
+  }
+
+  private adopt(generation: Generation): void {
+    generation.onClosed = () => {
+      this.connections -= 1;
+      if (generation !== this.current && generation.flows.size === 0)
+        this.former.delete(generation);
+      if (this.connections === 0) this.onIdle?.();
+    };
+  }
+
+  private accept(take: (owner: StreamOwner) => ByteStream): void {
+    const limit = this.current.config.connectionLimit;
+    if (limit > 0 && this.connections >= limit) {
+      take(NOBODY).reset();
+      this.logRefusal(limit);
+      return;
+    }
+    this.connections += 1;
+    new FlowDriver(this.current, take);
+  }
+
+  private logRefusal(limit: number): void {
+    this.refused += 1;
+    const now = Date.now();
+    if (now - this.lastLimitLog < LIMIT_LOG_INTERVAL) return;
+    this.lastLimitLog = now;
+    this.logger.warn(
+      `refused ${this.refused} connections: the connectionLimit of ${limit} is reached`,
+      {
+        virtualServer: this.name,
+      },
+    );
+    this.refused = 0;
+  }
+}
+
+function endLater(generation: Generation, afterMs: number, reason: string): void {
+  if (afterMs === 0) {
+    generation.abort(reason);
+    return;
+  }
+  setTimeout(() => generation.abort(reason), afterMs).unref();
+}
+
+/** Owns connections that are refused. */
+const NOBODY: StreamOwner = {
+  onConnect: () => {},
+  onData: () => {},
+  onEnd: () => {},
+  onDrain: () => {},
+  onSecure: () => {},
+  onClose: () => {},
+};
