@@ -16,35 +16,50 @@ function addressOf(run: RuleRun, side: Side, end: keyof Addresses): string {
   return run.services.addresses(side)?.[end].address ?? '';
 }
 
-/** @throws TypeError when the text is not an address. IPv4 in IPv6 form counts as IPv4. */
-function parseAddress(text: string): ipaddr.IPv4 | ipaddr.IPv6 {
+type Address = ipaddr.IPv4 | ipaddr.IPv6;
+
+/** @throws TypeError when the text is not an address */
+function parseAddress(text: string): Address {
+  // The library takes more for an address than the system does, such as octal numbers.
   if (isIP(text) === 0) throw new TypeError(`IP.addr: '${text}' is not an IP address`);
-  return ipaddr.process(text);
+  return ipaddr.parse(text);
+}
+
+/** IPv4 in IPv6 form (RFC 4291, section 2.5.5.2) counts as IPv4. */
+function unmap(address: Address): Address {
+  const mapped = address.kind() === 'ipv6' && (address as ipaddr.IPv6).isIPv4MappedAddress();
+  return mapped ? (address as ipaddr.IPv6).toIPv4Address() : address;
 }
 
 /** Whether an address lies in a network written as `address`, `address/bits` or `address/netmask`. */
 function matches(text: string, network: string): boolean {
   const slash = network.indexOf('/');
-  const base = parseAddress(slash < 0 ? network : network.slice(0, slash));
-  const address = parseAddress(text);
-  const bits =
-    slash < 0 ? base.toByteArray().length * 8 : prefixLength(network.slice(slash + 1), base);
+  const written = parseAddress(slash < 0 ? network : network.slice(0, slash));
+  const width = written.toByteArray().length * 8;
+  const bits = slash < 0 ? width : prefixLength(network.slice(slash + 1), written);
+  const address = unmap(parseAddress(text));
+  const base = bits >= 96 ? unmap(written) : written;
   if (base.kind() !== address.kind()) return false;
+  const ownBits = base === written ? bits : bits - 96;
   return base.kind() === 'ipv4'
-    ? (address as ipaddr.IPv4).match(base as ipaddr.IPv4, bits)
-    : (address as ipaddr.IPv6).match(base as ipaddr.IPv6, bits);
+    ? (address as ipaddr.IPv4).match(base as ipaddr.IPv4, ownBits)
+    : (address as ipaddr.IPv6).match(base as ipaddr.IPv6, ownBits);
 }
 
-function prefixLength(mask: string, base: ipaddr.IPv4 | ipaddr.IPv6): number {
+/** @throws TypeError when it is neither a number of bits nor a netmask of the address's family */
+function prefixLength(mask: string, base: Address): number {
   const width = base.toByteArray().length * 8;
-  const bits = /^\d{1,3}$/.test(mask)
-    ? Number(mask)
-    : isIP(mask) !== 0
-      ? ipaddr.parse(mask).prefixLengthFromSubnetMask()
-      : null;
-  if (bits === null || bits > width)
+  const bits = /^\d{1,3}$/.test(mask) ? Number(mask) : netmaskLength(mask, base);
+  if (bits === null || bits > width) {
     throw new TypeError(`IP.addr: '/${mask}' is not a network mask`);
+  }
   return bits;
+}
+
+function netmaskLength(mask: string, base: Address): number | null {
+  if (isIP(mask) === 0) return null;
+  const parsed = ipaddr.parse(mask);
+  return parsed.kind() === base.kind() ? parsed.prefixLengthFromSubnetMask() : null;
 }
 
 function addressCommand(name: string, side: Side, end: keyof Addresses, doc: string): CommandSpec {

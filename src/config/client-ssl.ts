@@ -1,10 +1,10 @@
 import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
 import { resolve } from 'node:path';
 import { createSecureContext, getCiphers } from 'node:tls';
+import { didYouMean, quote } from '../core/text.ts';
 import { readText } from './files.ts';
 import type { ClientSslDocument } from './schema.ts';
 import type { ConfigSource, Path } from './source.ts';
-import { didYouMean, quote } from './text.ts';
 import type { ClientSslProfile } from './types.ts';
 
 /**

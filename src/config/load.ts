@@ -1,8 +1,8 @@
 import { resolve } from 'node:path';
+import { quote } from '../core/text.ts';
 import { readText } from './files.ts';
 import { normalize } from './normalize.ts';
 import { ConfigSource } from './source.ts';
-import { quote } from './text.ts';
 import type { Config, ConfigProblem, LoadResult } from './types.ts';
 import { validate } from './validate.ts';
 

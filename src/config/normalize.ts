@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { didYouMean, quote } from '../core/text.ts';
 import { listenersCollide, memberKey, parseListen, parseMember } from './address.ts';
 import { loadClientSsl } from './client-ssl.ts';
 import { describeQuantity, parseQuantity, type Quantity } from './quantity.ts';
@@ -10,7 +11,6 @@ import {
   type VirtualServerDocument,
 } from './schema.ts';
 import type { ConfigSource, Path } from './source.ts';
-import { didYouMean, quote } from './text.ts';
 import type {
   ClientSslProfile,
   Config,

@@ -1,8 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { didYouMean, quote } from '../core/text.ts';
 import { fileTrouble } from './files.ts';
-import { didYouMean, quote } from './text.ts';
 
 /** The rules that come with the package. As far from `src/config` as from `dist/config`. */
 const bundledRules = fileURLToPath(new URL('../../rules', import.meta.url));

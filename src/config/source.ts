@@ -6,7 +6,7 @@ import {
   parseTree,
   printParseErrorCode,
 } from 'jsonc-parser';
-import { quote } from './text.ts';
+import { quote } from '../core/text.ts';
 import type { ConfigProblem } from './types.ts';
 
 /** Keys and indexes from the root of the document to a value. */

@@ -1,7 +1,7 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
+import { didYouMean, nearest, quote } from '../core/text.ts';
 import { type ConfigDocument, configSchema, NAME_FORM } from './schema.ts';
 import type { ConfigSource, Path } from './source.ts';
-import { didYouMean, nearest, quote } from './text.ts';
 
 const ajv = new Ajv2020({ strict: true, allowUnionTypes: true, allErrors: true, verbose: true });
 const isDocument = ajv.compile<ConfigDocument>(configSchema());

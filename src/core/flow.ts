@@ -1,3 +1,4 @@
+import { type ActionTarget, applyActions, letGo } from './apply-actions.ts';
 import type { Effect } from './effects.ts';
 import type { IoEvent, TimerName } from './io-events.ts';
 import type { RuleAction } from './rule-actions.ts';
@@ -6,7 +7,7 @@ import { RuleGate } from './rule-gate.ts';
 import type { FlowView, Selection } from './rule-run.ts';
 import { ServerChoice } from './server-choice.ts';
 import { looksLikeTls, SideState } from './side-state.ts';
-import { assertNever, otherSide, type Side } from './types.ts';
+import { assertNever, otherSide } from './types.ts';
 
 /** What a flow must know of its virtual server. */
 export interface FlowSetup {
@@ -33,17 +34,20 @@ const DATA_EVENTS = {
  *
  * After every happening `advance` looks at where things stand and takes each step that is possible.
  */
-export class Flow implements FlowView {
+export class Flow implements FlowView, ActionTarget {
   readonly client = new SideState('client');
   readonly server = new SideState('server');
 
   private out: Effect[] = [];
-  private readonly choice: ServerChoice;
-  private readonly rules: RuleGate;
+  readonly choice: ServerChoice;
+  readonly rules: RuleGate;
   /** What happened while rules run. */
   private readonly waiting: IoEvent[] = [];
   private collectTimer = false;
+  /** Bytes were let go since the timer was set. */
+  private collectTimerStale = false;
   private spliced = false;
+  private closedFired = false;
   private over = false;
 
   constructor(private readonly setup: FlowSetup) {
@@ -64,14 +68,13 @@ export class Flow implements FlowView {
       this.waiting.push(event);
       return this.out;
     }
-    this.take(event);
-    this.advance();
-    while (this.rules.running === undefined && !this.over) {
-      const next = this.waiting.shift();
-      if (next === undefined) break;
+    let next: IoEvent | undefined = event;
+    while (next !== undefined) {
       this.take(next);
       this.advance();
+      next = this.rules.running === undefined ? this.waiting.shift() : undefined;
     }
+    if (this.rules.running === undefined) this.settle();
     return this.out;
   }
 
@@ -86,7 +89,7 @@ export class Flow implements FlowView {
         this.receive(this[event.side], event.bytes);
         return;
       case 'ended':
-        this[event.side].peerEnded = true;
+        this.ended(this[event.side]);
         return;
       case 'closed':
         this.closed(this[event.side], event.error);
@@ -97,7 +100,7 @@ export class Flow implements FlowView {
         this.rules.push('CLIENTSSL_HANDSHAKE');
         return;
       case 'selected':
-        if (this.choice.state === 'selecting') this.choice.selected(event.selection, event.error);
+        if (this.choice.state === 'selecting') this.choice.answered(event.selection, event.error);
         return;
       case 'connected':
         this.connected();
@@ -109,8 +112,7 @@ export class Flow implements FlowView {
         this.timer(event.timer);
         return;
       case 'ruleDone':
-        this.rules.ended();
-        this.apply(event.actions);
+        this.rulesDone(event.actions);
         return;
       case 'ruleSuspended':
         this.setReading(this.client, false);
@@ -120,7 +122,7 @@ export class Flow implements FlowView {
       case 'ruleFailed':
         this.rules.ended();
         this.emit({ type: 'ruleError', error: event.error });
-        this.resetBoth();
+        this.endBoth('reset');
         return;
       case 'abort':
         this.fail(event.reason, 'info');
@@ -130,7 +132,7 @@ export class Flow implements FlowView {
     }
   }
 
-  private emit(effect: Effect): void {
+  emit(effect: Effect): void {
     this.out.push(effect);
   }
 
@@ -138,11 +140,18 @@ export class Flow implements FlowView {
 
   private receive(side: SideState, bytes: Uint8Array): void {
     side.receive(bytes);
-    if (side.payload.length > this.setup.collectLimit) {
+    if (side.held > this.setup.collectLimit) {
       this.fail(
         `the ${side.side} sent more than the collectLimit of ${this.setup.collectLimit} bytes while a rule was collecting`,
         'warn',
       );
+    }
+  }
+
+  private ended(side: SideState): void {
+    side.peerEnded = true;
+    if (side.tls === 'handshake') {
+      this.fail(`the ${side.side} ended the connection within the TLS handshake`, 'info');
     }
   }
 
@@ -154,8 +163,8 @@ export class Flow implements FlowView {
     side.endSent = true;
     if (side === this.server) this.rules.push('SERVER_CLOSED');
     else this.choice.giveUp();
+    const handshake = this.endHandshake(side);
     if (error === undefined) return;
-    const handshake = side.tls === 'handshake';
     this.emit({
       type: 'log',
       level: handshake ? 'info' : 'debug',
@@ -163,8 +172,19 @@ export class Flow implements FlowView {
     });
     side.discard();
     const other = this[otherSide(side.side)];
-    if (other.open) this.emit({ type: 'reset', side: other.side });
+    // One that is only waited for after `TCP.close` gets what was said to it.
+    if (!other.open || (other.discarding && other.endSent)) return;
+    this.emit({ type: 'reset', side: other.side });
     other.open = false;
+    other.discard();
+  }
+
+  /** Whether a handshake was under way; it is not any more. */
+  private endHandshake(side: SideState): boolean {
+    if (side.tls !== 'handshake') return false;
+    side.tls = 'none';
+    this.emit({ type: 'clearTimer', timer: 'handshake' });
+    return true;
   }
 
   private connected(): void {
@@ -173,27 +193,39 @@ export class Flow implements FlowView {
     this.choice.connected();
   }
 
+  private rulesDone(actions: readonly RuleAction[]): void {
+    this.rules.ended();
+    const held = this.client.payload.length;
+    applyActions(actions, this);
+    if (this.client.payload.length < held) this.collectTimerStale = true;
+  }
+
   private timer(timer: TimerName): void {
     switch (timer) {
       case 'connect':
-        if (this.choice.state !== 'connecting') return;
+        // The answer may have come in time, and wait for the rules.
+        if (this.choice.state !== 'connecting' || this.hasConnectAnswer()) return;
         this.emit({ type: 'destroy', side: 'server' });
         this.choice.fail('the connection timed out');
         return;
       case 'handshake':
+        this.client.tls = 'none';
         this.fail('the TLS handshake took longer than the handshakeTimeout', 'info');
         return;
       case 'collect':
-        this.fail(
-          'the client left a command or a handshake incomplete for longer than the collectTimeout',
-          'info',
-        );
+        this.collectTimer = false;
+        if (this.client.peerEnded && this.server.open) this.client.discard();
+        else
+          this.fail(
+            'a command or a handshake of the client stayed incomplete for longer than the collectTimeout',
+            'info',
+          );
         return;
       case 'idle':
         this.fail('no data for longer than the idleTimeout', 'info');
         return;
       case 'linger':
-        this.destroyBoth();
+        if (!this.bothClosed()) this.endBoth('destroy');
         return;
       case 'handler':
         if (this.rules.running === undefined) return;
@@ -207,123 +239,43 @@ export class Flow implements FlowView {
     }
   }
 
-  // ---- what rules ordered --------------------------------------------------------------------
-
-  private apply(actions: readonly RuleAction[]): void {
-    const before = { client: this.client.payload.length, server: this.server.payload.length };
-    for (const action of actions) {
-      this.applyOne(action, before);
-      if (this.client.discarding && this.server.discarding) return;
-    }
-    this.letGo(this.client);
-    this.letGo(this.server);
-  }
-
-  /** Without a collect, nothing may stay held. */
-  private letGo(side: SideState): void {
-    if (side.collect === undefined && side.tls !== 'pending') {
-      side.release(side.payload.length);
-      this.forward(side);
-    }
-  }
-
-  private applyOne(action: RuleAction, before: Record<Side, number>): void {
-    switch (action.type) {
-      case 'collect': {
-        const side = this[action.side];
-        side.startCollect(action, side.payload.length < before[action.side]);
-        return;
-      }
-      case 'release': {
-        const side = this[action.side];
-        side.release(action.length);
-        side.collect = undefined;
-        this.forward(side);
-        return;
-      }
-      case 'replace':
-        this[action.side].payload.replace(action);
-        return;
-      case 'respond':
-        if (this[action.side].open && !this[action.side].endSent) {
-          this.emit({ type: 'write', side: action.side, bytes: action.data });
-        }
-        return;
-      case 'close':
-        this.close();
-        return;
-      case 'tls':
-        this.switchTls(this[action.side], action.enabled);
-        return;
-      case 'pool':
-        this.choice.selection = {
-          pool: action.pool,
-          ...(action.member && { server: action.member }),
-        };
-        return;
-      case 'node':
-        this.choice.selection = { server: action.server };
-        return;
-      case 'reselect':
-        this.choice.reselectAsked = true;
-        return;
-      case 'reject':
-        this.resetBoth();
-        return;
-      case 'drop':
-        this.destroyBoth();
-        return;
-      case 'event':
-        this.rules.switch(action.event, action.enabled);
-        return;
-      default:
-        assertNever(action);
-    }
-  }
-
-  private switchTls(side: SideState, enabled: boolean): void {
-    if (!enabled) {
-      if (side.tls === 'pending') side.tls = 'none';
-    } else if (side.tls === 'none') {
-      side.tls = 'pending';
-      side.collect = undefined;
-    }
-  }
-
   // ---- what is possible now ------------------------------------------------------------------
 
   private advance(): void {
-    while (this.rules.running === undefined && !this.over) {
+    while (this.rules.running === undefined) {
       const event = this.rules.next() ?? this.dueDataEvent();
       if (event !== undefined) {
         if (this.rules.start(event)) return;
-        continue;
+      } else if (this.spliced || !this.step()) {
+        break;
       }
-      if (this.spliced || !this.step()) break;
     }
-    if (this.rules.running === undefined && !this.over) this.settle();
+    this.forward(this.client);
+    this.forward(this.server);
   }
 
   /** Takes one step other than firing an event. False when none is possible. */
   private step(): boolean {
     const { client } = this;
-    if (client.open && client.tls === 'pending' && client.collect === undefined)
-      return this.startTls();
-    if (client.tls === 'handshake') return false;
+    if (!client.open || client.endSent || client.tls === 'handshake') return this.afterFailure();
+    if (client.tls === 'pending' && client.collect === undefined) return this.startTls();
     switch (this.choice.state) {
       case 'none':
-        if (!client.open || client.collect !== undefined) return false;
+        if (client.collect !== undefined && !client.released) return false;
         this.choice.select();
         return true;
       case 'selected':
         this.choice.connect();
         return true;
-      case 'failed':
-        if (!this.choice.reselectAsked || !this.choice.reselect()) this.resetBoth();
-        return true;
       default:
-        return false;
+        return this.afterFailure();
     }
+  }
+
+  private afterFailure(): boolean {
+    if (this.choice.state !== 'failed') return false;
+    if (!this.choice.reselectAsked || !this.choice.reselect()) this.endBoth('reset');
+    return true;
   }
 
   private dueDataEvent(): RuleEventName | undefined {
@@ -334,7 +286,7 @@ export class Flow implements FlowView {
         const event = DATA_EVENTS[side.side][side.tls === 'secured' ? 'secured' : 'plain'];
         if (this.rules.isHandled(event)) return event;
         side.collect = undefined;
-        this.letGo(side);
+        letGo(side, this);
       }
     }
     return undefined;
@@ -342,9 +294,14 @@ export class Flow implements FlowView {
 
   private startTls(): boolean {
     const { client } = this;
+    this.takeWaitingData(client);
     const leftover = client.takeLeftover();
     if (leftover.length > 0 && !looksLikeTls(leftover)) {
       this.fail('the client sent plaintext behind the command that starts TLS', 'warn');
+      return true;
+    }
+    if (client.peerEnded) {
+      this.fail('the client ended the connection before the TLS handshake', 'info');
       return true;
     }
     client.tls = 'handshake';
@@ -354,24 +311,40 @@ export class Flow implements FlowView {
     return true;
   }
 
+  private hasConnectAnswer(): boolean {
+    return this.waiting.some(({ type }) => type === 'connected' || type === 'connectFailed');
+  }
+
+  /** Bytes that came while rules ran came in plaintext, too: the barrier is for them as well. */
+  private takeWaitingData(side: SideState): void {
+    for (let i = 0; i < this.waiting.length; ) {
+      const event = this.waiting[i];
+      if (event?.type === 'data' && event.side === side.side) {
+        this.waiting.splice(i, 1);
+        side.payload.append(event.bytes);
+      } else {
+        i += 1;
+      }
+    }
+  }
+
   /** Moves what the side let go to the other one, if that can take it. */
-  private forward(side: SideState): void {
+  forward(side: SideState): void {
     const other = this[otherSide(side.side)];
-    if (!side.hasOutput || !other.open || other.tls === 'handshake' || other.tls === 'pending')
-      return;
+    if (side.output === 0 || !other.open) return;
+    if (other.tls === 'handshake' || other.tls === 'pending') return;
     const bytes = side.takeOutput();
     if (!other.endSent) this.emit({ type: 'write', side: other.side, bytes });
   }
 
-  /** What follows from the state once no step is left: forwarding, ends, timers, reading, splice. */
+  /** What follows from the state once no step is left: ends, timers, splice, reading. */
   private settle(): void {
+    if (this.over) return;
     if (!this.spliced) {
-      this.forward(this.client);
-      this.forward(this.server);
       this.passEnd(this.client);
       this.passEnd(this.server);
       this.updateCollectTimer();
-      if (this.canSplice()) {
+      if (quiet(this.client) && quiet(this.server)) {
         this.spliced = true;
         this.emit({ type: 'splice' });
       } else {
@@ -379,14 +352,19 @@ export class Flow implements FlowView {
         this.updateReading(this.server);
       }
     }
-    if (this.client.closed && (this.server.closed || this.choice.state !== 'connected'))
-      this.finish();
+    if (this.bothClosed()) this.finish();
   }
 
-  /** Hands on the peer's FIN. Bytes that a rule still holds at that point go nowhere. */
+  private bothClosed(): boolean {
+    return this.client.closed && (this.server.closed || this.choice.state !== 'connected');
+  }
+
+  /** Hands on the peer's FIN. What a rule still holds of the side goes nowhere. */
   private passEnd(side: SideState): void {
     const other = this[otherSide(side.side)];
-    if (!side.peerEnded || side.hasOutput || other.tls === 'handshake') return;
+    if (!side.peerEnded || other.tls === 'handshake') return;
+    if (side.output > 0 && !other.closed && !other.endSent) return;
+    if (side === this.client && this.holdsBack()) return;
     // Without a server to tell, FIN ends the flow only if a rule waits for bytes that will not come.
     const stuck =
       side === this.client && side.collect !== undefined && this.choice.state === 'none';
@@ -401,6 +379,17 @@ export class Flow implements FlowView {
     }
   }
 
+  /**
+   * Whether the client's last commands wait for a rule to let them go: clients that are scripts send
+   * all they have, and FIN. The collect timer bounds it.
+   */
+  private holdsBack(): boolean {
+    const { client, server } = this;
+    return (
+      client.collect !== undefined && client.payload.length > 0 && server.open && !client.closed
+    );
+  }
+
   private end(side: SideState): void {
     if (side.endSent || !side.open) return;
     side.endSent = true;
@@ -409,32 +398,28 @@ export class Flow implements FlowView {
 
   private updateCollectTimer(): void {
     const { client } = this;
-    const held = client.collect !== undefined && client.payload.length > 0;
-    const wanted = client.open && (held || (this.collectTimer && client.tls === 'handshake'));
-    if (wanted === this.collectTimer) return;
+    const holds = client.collect !== undefined && client.held > 0;
+    const wanted = client.open && (holds || (this.collectTimer && client.tls === 'handshake'));
+    // Each incomplete command has its own time; the handshake shares that of its command.
+    const again = this.collectTimerStale && holds;
+    this.collectTimerStale = false;
+    if (wanted === this.collectTimer && !again) return;
     this.collectTimer = wanted;
     this.emit({ type: wanted ? 'setTimer' : 'clearTimer', timer: 'collect' });
   }
 
-  private canSplice(): boolean {
-    const { client, server } = this;
-    return quiet(client) && quiet(server) && (client.tls === 'none' || client.tls === 'secured');
-  }
-
   private updateReading(side: SideState): void {
     const other = this[otherSide(side.side)];
-    const taken = side.collect !== undefined || side.discarding || (other.open && !side.hasOutput);
-    const wanted =
-      side.open &&
-      !side.peerEnded &&
-      taken &&
-      side.tls !== 'handshake' &&
-      other.tls !== 'handshake';
-    this.setReading(side, wanted);
+    const useful = side.collect !== undefined || side.discarding || other.open;
+    // A collect goes on while the other side cannot take its bytes yet, up to the limit.
+    const room =
+      side.output === 0 || (side.collect !== undefined && side.output < this.setup.collectLimit);
+    const handshake = side.tls === 'handshake' || other.tls === 'handshake';
+    this.setReading(side, side.open && !side.peerEnded && useful && room && !handshake);
   }
 
   private setReading(side: SideState, wanted: boolean): void {
-    if (side.reading === wanted || !side.open) return;
+    if (side.reading === wanted || !side.open || this.spliced) return;
     side.reading = wanted;
     this.emit({ type: 'read', side: side.side, wanted });
   }
@@ -442,17 +427,16 @@ export class Flow implements FlowView {
   // ---- endings -------------------------------------------------------------------------------
 
   private finish(): void {
-    if (this.rules.start('CLIENT_CLOSED')) {
-      // The flow is over when that event is done; settle comes here again.
-      this.rules.switch('CLIENT_CLOSED', false);
-      return;
+    if (!this.closedFired) {
+      this.closedFired = true;
+      if (this.rules.start('CLIENT_CLOSED')) return;
     }
     this.over = true;
     this.emit({ type: 'done' });
   }
 
   /** FIN to both, behind what was written; what still comes is discarded until it ends. */
-  private close(): void {
+  close(): void {
     this.forward(this.client);
     this.forward(this.server);
     for (const side of [this.client, this.server]) {
@@ -466,18 +450,10 @@ export class Flow implements FlowView {
 
   private fail(reason: string, level: 'info' | 'warn' | 'error'): void {
     this.emit({ type: 'log', level, message: reason });
-    this.resetBoth();
-  }
-
-  private resetBoth(): void {
     this.endBoth('reset');
   }
 
-  private destroyBoth(): void {
-    this.endBoth('destroy');
-  }
-
-  private endBoth(how: 'reset' | 'destroy'): void {
+  endBoth(how: 'reset' | 'destroy'): void {
     this.rules.abandon();
     this.rules.clear();
     for (const side of [this.client, this.server]) {
@@ -487,6 +463,7 @@ export class Flow implements FlowView {
       if (side.open) this.emit({ type: how, side: side.side });
       side.open = false;
     }
+    this.endHandshake(this.client);
     this.choice.giveUp();
   }
 }
@@ -497,8 +474,9 @@ function quiet(side: SideState): boolean {
     side.collect === undefined &&
     !side.peerEnded &&
     !side.endSent &&
-    !side.hasOutput &&
-    !side.discarding
+    side.output === 0 &&
+    !side.discarding &&
+    (side.tls === 'none' || side.tls === 'secured')
   );
 }
 

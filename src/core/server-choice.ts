@@ -1,7 +1,7 @@
 import type { Effect } from './effects.ts';
 import type { RuleEventName } from './rule-events.ts';
 import type { Selection } from './rule-run.ts';
-import type { Endpoint } from './types.ts';
+import { type Endpoint, formatEndpoint } from './types.ts';
 
 /** `LB.reselect` at most this often on a connection; iRules know no limit, and loop. */
 const MAX_RESELECTS = 8;
@@ -15,6 +15,8 @@ export class ServerChoice {
   /** A rule called `LB.reselect`. */
   reselectAsked = false;
 
+  /** The server was picked from the pool, not named by a rule. */
+  private picked = false;
   private readonly failed: Endpoint[] = [];
   private reselects = 0;
 
@@ -26,11 +28,17 @@ export class ServerChoice {
     this.selection = pool === undefined ? {} : { pool };
   }
 
+  /** A rule names a pool, a member or a server. */
+  choose(selection: Selection): void {
+    this.selection = selection;
+    this.picked = false;
+  }
+
   /** Begins, or begins again. */
   select(): void {
     const { pool, server } = this.selection;
     if (server !== undefined) {
-      this.selected(this.selection, undefined);
+      this.selected(this.selection);
     } else if (pool === undefined) {
       this.fail('the virtual server has no pool, and no rule chose one');
     } else {
@@ -39,7 +47,13 @@ export class ServerChoice {
     }
   }
 
-  selected(selection: Selection, error: string | undefined): void {
+  /** The answer to a `select` effect. */
+  answered(selection: Selection, error: string | undefined): void {
+    this.picked = true;
+    this.selected(selection, error);
+  }
+
+  private selected(selection: Selection, error?: string): void {
     this.selection = selection;
     if (selection.server === undefined) {
       this.fail(error ?? 'no member to choose');
@@ -72,7 +86,7 @@ export class ServerChoice {
     if (this.state === 'connecting') this.emit({ type: 'clearTimer', timer: 'connect' });
     const { pool, server } = this.selection;
     if (server !== undefined) this.failed.push(server);
-    const target = server === undefined ? pool : `${server.address} port ${server.port}`;
+    const target = server === undefined ? pool : formatEndpoint(server);
     const message = target === undefined ? `no server: ${error}` : `no server: ${target}: ${error}`;
     this.emit({ type: 'log', level: 'warn', message });
     this.state = 'failed';
@@ -89,12 +103,12 @@ export class ServerChoice {
         level: 'warn',
         message: `LB.reselect was called more than ${MAX_RESELECTS} times`,
       });
+      this.state = 'failed';
       return false;
     }
     const { pool, server } = this.selection;
-    if (pool !== undefined && server !== undefined && this.failed.includes(server)) {
-      this.selection = { pool };
-    }
+    const used = this.picked || (server !== undefined && this.failed.includes(server));
+    if (pool !== undefined && used) this.selection = { pool };
     this.select();
     return true;
   }

@@ -11,9 +11,9 @@ interface Collect {
   skip: number;
   /** Why the data event may fire: bytes were skipped as asked, or the payload has changed. */
   due: 'no' | 'skipped' | 'changed';
+  /** Started by the handlers that run now. */
+  isNew: boolean;
 }
-
-const EMPTY = new Uint8Array(0);
 
 /** The first bytes of a TLS record that carries a handshake (RFC 8446 5.1). */
 export function looksLikeTls(bytes: Uint8Array): boolean {
@@ -38,6 +38,8 @@ export class SideState implements SideView {
   /** What still arrives is of no interest. */
   discarding = false;
   closed = false;
+  /** A rule has let bytes go. */
+  released = false;
 
   /** Let go, but the other side cannot take it yet. */
   private readonly outbox = new Payload();
@@ -46,32 +48,49 @@ export class SideState implements SideView {
 
   constructor(readonly side: Side) {}
 
+  /** Bytes held for rules, or for the TLS layer that is about to start. */
+  get held(): number {
+    return this.payload.length + this.leftover.length;
+  }
+
+  /** Bytes let go that the other side cannot take yet. */
+  get output(): number {
+    return this.outbox.length;
+  }
+
   /** Takes bytes from the peer. */
   receive(bytes: Uint8Array): void {
     if (this.discarding) return;
     this.payload.append(bytes);
     const { collect } = this;
-    if (collect === undefined) {
-      this.release(this.payload.length);
-      return;
-    }
-    if (collect.skip > 0) {
-      const passed = Math.min(collect.skip, this.payload.length);
-      this.release(passed);
-      collect.skip -= passed;
-      collect.due = collect.skip === 0 ? 'skipped' : 'no';
-    } else {
-      collect.due = 'changed';
-    }
+    if (collect === undefined) this.release(this.payload.length);
+    else if (collect.skip > 0) this.passSkipped(collect);
+    else collect.due = 'changed';
   }
 
-  /** Starts a collect; the last one wins. `progress`: the same handlers took bytes off the payload. */
-  startCollect(action: CollectAction, progress: boolean): void {
-    this.collect = {
-      length: action.length,
-      skip: action.skip ?? 0,
-      due: progress && action.length !== undefined && action.skip === undefined ? 'changed' : 'no',
-    };
+  /** Starts a collect; the last one wins. */
+  startCollect(action: CollectAction): void {
+    this.collect = { length: action.length, skip: action.skip ?? 0, due: 'no', isNew: true };
+    if (this.collect.skip > 0) this.passSkipped(this.collect);
+  }
+
+  private passSkipped(collect: Collect): void {
+    const passed = Math.min(collect.skip, this.payload.length);
+    this.release(passed);
+    collect.skip -= passed;
+    if (collect.skip === 0) collect.due = 'skipped';
+  }
+
+  /**
+   * The handlers of an event are done. A collect that they started looks at what is held already,
+   * if they took bytes off it; without that condition it could fire for ever.
+   */
+  handlersDone(heldBefore: number): void {
+    const { collect } = this;
+    if (collect === undefined || !collect.isNew) return;
+    collect.isNew = false;
+    const progress = this.payload.length < heldBefore;
+    if (progress && collect.length !== undefined && collect.skip === 0) collect.due = 'changed';
   }
 
   /** Whether the data event is to fire. */
@@ -81,16 +100,12 @@ export class SideState implements SideView {
     return collect.due === 'skipped' || this.payload.length >= (collect.length ?? 1);
   }
 
+  /** Lets held bytes go: to the other side, or into the TLS layer that is about to start. */
   release(length: number): void {
     if (length === 0) return;
     const bytes = this.payload.take(length);
     if (this.tls === 'pending') this.leftover.append(bytes);
     else this.outbox.append(bytes);
-  }
-
-  /** Whether something waits for the other side. */
-  get hasOutput(): boolean {
-    return this.outbox.length > 0;
   }
 
   takeOutput(): Uint8Array {
@@ -101,7 +116,13 @@ export class SideState implements SideView {
   takeLeftover(): Uint8Array {
     this.collect = undefined;
     this.release(this.payload.length);
-    return this.leftover.length === 0 ? EMPTY : this.leftover.take(this.leftover.length);
+    return this.leftover.take(this.leftover.length);
+  }
+
+  /** TLS will not start after all: what was let go towards it goes to the other side. */
+  cancelTls(): void {
+    this.tls = 'none';
+    if (this.leftover.length > 0) this.outbox.append(this.leftover.take(this.leftover.length));
   }
 
   /** Forgets everything held: the side is closing. */

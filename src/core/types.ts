@@ -19,6 +19,11 @@ export function otherSide(side: Side): Side {
   return side === 'client' ? 'server' : 'client';
 }
 
+/** `address:port`, with brackets around IPv6. */
+export function formatEndpoint({ address, port }: Endpoint): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
+}
+
 /** For the default branch of a switch over a union: fails to compile when a case is missing. */
 export function assertNever(value: never): never {
   throw new Error(`unexpected value: ${JSON.stringify(value)}`);

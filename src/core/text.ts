@@ -25,6 +25,12 @@ export function didYouMean(name: string, candidates: Iterable<string>): string |
   return candidate === undefined ? undefined : `did you mean ${quote(candidate)}?`;
 }
 
+/** The same behind a semicolon, or nothing. */
+export function orDidYouMean(name: string, candidates: Iterable<string>): string {
+  const hint = didYouMean(name, candidates);
+  return hint === undefined ? '' : `; ${hint}`;
+}
+
 /** Letters to insert, delete, replace, or swap with their neighbour (optimal string alignment). */
 function editDistance(a: string, b: string): number {
   let beforeLast: number[] = [];

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { formatQuantity, parseQuantity, type Quantity } from '../../../src/config/quantity.ts';
-import { nearest, quote } from '../../../src/config/text.ts';
+import { nearest, quote } from '../../../src/core/text.ts';
 
 test.each([
   ['clientSSL', 'clientSsl'],
