@@ -1,4 +1,5 @@
 import type { Logger } from '../core/logger.ts';
+import { formatEndpoint } from '../core/types.ts';
 import { Engine, type EngineOptions, EngineStartError } from '../engine/index.ts';
 import { exitCodes } from './exit-codes.ts';
 import { formatProblem } from './problems.ts';
@@ -33,10 +34,7 @@ export async function startEngine(file: string, options: EngineOptions): Promise
 /** One line for each virtual server that listens: `pop3 listening on 127.0.0.1:1110`. */
 export function describeListeners({ listeners }: Pick<Engine, 'listeners'>): string {
   return listeners
-    .map(({ virtualServer, address, port }) => {
-      const host = address.includes(':') ? `[${address}]` : address;
-      return `${virtualServer} listening on ${host}:${port}\n`;
-    })
+    .map(({ virtualServer, ...end }) => `${virtualServer} listening on ${formatEndpoint(end)}\n`)
     .join('');
 }
 

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import {
   type Config,
@@ -7,9 +6,11 @@ import {
   watchFiles,
 } from '../config/index.ts';
 import type { Logger } from '../core/logger.ts';
+import { formatEndpoint } from '../core/types.ts';
 import { Clock } from '../net/clock.ts';
+import { newTicketKeys } from '../net/secure-context.ts';
 import { type Blueprint, draw, type VirtualServerPlan } from './blueprint.ts';
-import { formatEndpoint, Generation, type GenerationContext } from './generation.ts';
+import { Generation, type GenerationContext } from './generation.ts';
 import { LivePool } from './live-pool.ts';
 import { EngineStartError, type Problem, withoutRepeats } from './problem.ts';
 import { VirtualServer } from './virtual-server.ts';
@@ -238,7 +239,7 @@ export class Engine {
   private ticketKeys(name: string): Buffer {
     let keys = this.tickets.get(name);
     if (keys === undefined) {
-      keys = randomBytes(48);
+      keys = newTicketKeys();
       this.tickets.set(name, keys);
     }
     return keys;

@@ -1,15 +1,14 @@
-import { randomBytes } from 'node:crypto';
-import { createSecureContext, type SecureContext } from 'node:tls';
 import { commandTable } from '../commands/index.ts';
-import type { ClientSslProfile, VirtualServerConfig } from '../config/index.ts';
+import type { VirtualServerConfig } from '../config/index.ts';
 import type { FlowSetup } from '../core/flow.ts';
 import type { TimerName } from '../core/io-events.ts';
 import type { Logger } from '../core/logger.ts';
 import type { RuleEventName } from '../core/rule-events.ts';
 import type { RuleError, RuleServices, RuleSession, Selection } from '../core/rule-run.ts';
-import type { Endpoint, LogLevel, Side } from '../core/types.ts';
+import { type Endpoint, formatEndpoint, type LogLevel, type Side } from '../core/types.ts';
 import type { Clock } from '../net/clock.ts';
 import type { FlowDriver, FlowHost } from '../net/flow-driver.ts';
+import { type SecureContext, serverContext } from '../net/secure-context.ts';
 import { buildRuleInstance, type LoadedRules, type RuleInstance } from '../sandbox/index.ts';
 import type { LivePool } from './live-pool.ts';
 
@@ -81,7 +80,9 @@ export class Generation implements FlowHost {
       linger: tcp.lingerTimeout,
       handler: tcp.handlerTimeout,
     };
-    this.clientContext = config.clientSsl && this.createContext(config.clientSsl);
+    const { clientSsl } = config;
+    this.clientContext =
+      clientSsl && serverContext(clientSsl, context.ticketKeys(config.name, clientSsl.name));
     this.watchInstance();
   }
 
@@ -154,20 +155,6 @@ export class Generation implements FlowHost {
     };
   }
 
-  private createContext(profile: ClientSslProfile): SecureContext {
-    const { pem, passphrase, minVersion, maxVersion, ciphers } = profile;
-    return createSecureContext({
-      ...pem,
-      minVersion,
-      maxVersion,
-      ...(passphrase !== undefined && { passphrase }),
-      ...(ciphers !== undefined && { ciphers }),
-      // Sessions of one virtual server and profile mean nothing to another.
-      sessionIdContext: randomBytes(16).toString('hex'),
-      ticketKeys: this.context.ticketKeys(this.virtualServer, profile.name),
-    });
-  }
-
   /** Replaces an instance that a fault has spoiled, for the connections to come. */
   private watchInstance(): void {
     const { instance } = this;
@@ -193,9 +180,4 @@ export class Generation implements FlowHost {
     this.instance = instance;
     this.watchInstance();
   }
-}
-
-/** `address:port`, with brackets around IPv6. */
-export function formatEndpoint({ address, port }: Endpoint): string {
-  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`;
 }

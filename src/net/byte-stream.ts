@@ -1,4 +1,4 @@
-import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
 import type { Addresses } from '../core/types.ts';
 
 /** Who gets what happens on a stream. Calls may come while another call into the stream runs. */
@@ -38,10 +38,16 @@ export interface ByteStream {
   /** What `onData` hands over is read into again after the call: keep a copy. */
   readonly reusesBuffers: boolean;
   /**
-   * Gives the connection away as a socket, for TLS on top. Only while nothing is pending. This
-   * stream is over then, without `onClose`.
+   * Puts TLS on the connection, as its server, and answers the stream to use from now on. Only
+   * while nothing is pending. `leftover` is what was already read of the client's first record. The
+   * owner hears `onSecure` when the handshake is complete, or `onClose`.
    */
-  toSocket(): Socket;
+  acceptTls(secureContext: SecureContext, leftover: Uint8Array): ByteStream;
   /** Undefined once the connection is gone. */
   addresses(): Addresses | undefined;
+}
+
+/** IPv4 clients of an IPv6 listener have IPv4 addresses. */
+export function unmapped(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
 }

@@ -1,4 +1,4 @@
-import { shrinkIdleBuffers } from './raw-tcp.ts';
+import { shrinkIdleBuffers } from './raw-stream.ts';
 
 /** Milliseconds of a tick: the precision of a flow's time-outs. */
 export const TICK = 100;

@@ -21,7 +21,6 @@ import {
 import type { ByteStream, StreamOwner } from './byte-stream.ts';
 import { type Clock, type Expiring, ticks } from './clock.ts';
 import { openConnection } from './connector.ts';
-import { acceptTls } from './tls-stream.ts';
 
 /** What the flows of one virtual server, in one generation of its configuration, share. */
 export interface FlowHost {
@@ -136,6 +135,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
         this.applyReading();
         return;
       case 'startTls':
+        this.wanted.client = false;
+        this.client.read(false);
         this.tlsLeftover = effect.leftover;
         this.startTlsWhenDrained();
         return;
@@ -282,9 +283,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     this.tlsLeftover = undefined;
     const secureContext = this.host.secureContext('client');
     if (secureContext === undefined) throw new Error('TLS without a client-ssl profile');
-    this.wanted.client = false;
     this.known.client ??= client.addresses();
-    this.client = acceptTls(client.toSocket(), leftover, secureContext, this);
+    this.client = client.acceptTls(secureContext, leftover);
   }
 
   private splice(): void {

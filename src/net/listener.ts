@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net';
 import type { Endpoint } from '../core/types.ts';
 import type { ByteStream, StreamOwner } from './byte-stream.ts';
-import { acceptRaw, RawTcp } from './raw-tcp.ts';
+import { acceptHandles } from './internals.ts';
+import { RawStream } from './raw-stream.ts';
 import { SocketStream } from './socket-stream.ts';
 
 /** Connections that the kernel holds ready; it has an upper bound of its own. */
@@ -32,8 +33,8 @@ export class Listener {
     server.listen({ port, backlog: BACKLOG, ...(host !== '' && { host }) });
     await once(server, 'listening');
     const listener = new Listener(server, accept);
-    const raw = acceptRaw(server, (handle) => {
-      listener.accept((owner) => new RawTcp(handle, owner));
+    const raw = acceptHandles(server, (handle) => {
+      listener.accept((owner) => new RawStream(handle, owner));
     });
     if (!raw) {
       server.on('connection', (socket: Socket) => {

@@ -13,6 +13,9 @@ const free: Uint8Array[][] = SIZES.map(() => []);
 
 export const LARGEST = SIZES.length - 1;
 
+/** A TLS record holds at most 16 KiB, and is handed out alone. */
+export const LARGEST_FOR_TLS = 1;
+
 /** A buffer of a size, from 0 (1 KiB) to LARGEST (1 MiB). */
 export function takeBuffer(size: number): Uint8Array {
   const pooled = free[size]?.pop();

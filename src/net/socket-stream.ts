@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
 import type { Addresses } from '../core/types.ts';
-import type { ByteStream, StreamOwner } from './byte-stream.ts';
-import { unmapped } from './raw-tcp.ts';
+import { type ByteStream, type StreamOwner, unmapped } from './byte-stream.ts';
 
 /** A connection on Node's public API: a `net.Socket`, or a `tls.TLSSocket` over one. */
 export class SocketStream implements ByteStream {
@@ -74,13 +74,19 @@ export class SocketStream implements ByteStream {
     };
   }
 
-  toSocket(): Socket {
+  acceptTls(secureContext: SecureContext, leftover: Uint8Array): ByteStream {
     const { socket } = this;
     this.gone = true;
-    for (const name of ['data', 'end', 'error', 'close', 'connect'])
-      socket.removeAllListeners(name);
-    socket.pause();
-    return socket;
+    for (const name of ['data', 'end', 'error', 'close']) socket.removeAllListeners(name);
+    if (leftover.length > 0) socket.unshift(leftover);
+    const tls = new TLSSocket(socket, { isServer: true, secureContext });
+    const stream = new SocketStream(tls, this.owner, socket);
+    tls.once('secure', () => {
+      // Renegotiation (TLS 1.2) is an attack surface that no client needs (RFC 9325, section 3.5).
+      if (tls.getProtocol() !== 'TLSv1.3') tls.disableRenegotiation();
+      stream.owner.onSecure(stream);
+    });
+    return stream;
   }
 
   private readonly written = (): void => {

@@ -1,0 +1,141 @@
+import type { Server } from 'node:net';
+import type { SecureContext } from 'node:tls';
+
+/*
+ * The one file that touches Node's internals: TCP and TLS handles without `net.Socket` and
+ * `TLSSocket` on top. Those objects cost more than the kernel's own work for a short connection and
+ * a third of a TLS handshake, and they cannot read accepted connections into a reused buffer.
+ *
+ * `internals` looks at the shape of everything used here and is undefined where some of it is
+ * missing; `socket-stream.ts`, on the public API, serves then. `test/unit/net` holds both to the
+ * same cases, so that a Node that changes something is noticed.
+ */
+
+/** What TCP and TLS handles have in common: libuv's stream as Node shows it. */
+export interface StreamHandle {
+  /** Called for each read; answers the buffer for the next one, or undefined to keep it. */
+  onread: (this: StreamHandle) => Uint8Array | undefined;
+  readonly writeQueueSize: number;
+  useUserBuffer(buffer: Uint8Array): void;
+  readStart(): number;
+  readStop(): number;
+  writeBuffer(request: StreamRequest, bytes: Uint8Array): number;
+  shutdown(request: StreamRequest): number;
+  /** Ours: the stream on top of the handle. */
+  portreeveStream?: ReadTarget | undefined;
+  /** Ours: keeps memory alive that the handle knows by its address only. */
+  portreeveBuffer?: Uint8Array;
+}
+
+/** Takes what a handle has read: a count of bytes, or a negative error number. */
+export interface ReadTarget {
+  received(count: number): Uint8Array | undefined;
+}
+
+export interface TcpHandle extends StreamHandle {
+  close(callback?: () => void): void;
+  reset(callback?: () => void): number;
+  setNoDelay(on: boolean): number;
+  connect(request: StreamRequest, address: string, port: number): number;
+  connect6(request: StreamRequest, address: string, port: number): number;
+  getsockname(out: SocketName): number;
+  getpeername(out: SocketName): number;
+}
+
+export interface TlsHandle extends StreamHandle {
+  onhandshakedone: () => void;
+  onhandshakestart: () => void;
+  onerror: (error: Error & { code?: string }) => void;
+  /** Feeds bytes that were read from below before. */
+  receive(bytes: Uint8Array): void;
+  destroySSL(): void;
+  getProtocol(): string;
+}
+
+export interface SocketName {
+  address?: string;
+  port?: number;
+}
+
+export interface StreamRequest {
+  oncomplete: (status: number) => void;
+  /** Ours: keeps the bytes alive while the kernel has not taken them. */
+  bytes?: Uint8Array;
+}
+
+interface Internals {
+  TCP: new (type: number) => TcpHandle;
+  TCPConnectWrap: new () => StreamRequest;
+  WriteWrap: new () => StreamRequest;
+  ShutdownWrap: new () => StreamRequest;
+  constants: { SOCKET: number };
+  streamBaseState: Int32Array;
+  kReadBytesOrError: number;
+  kLastWriteWasAsync: number;
+  TLSWrap: new () => TlsHandle;
+  wrap(below: StreamHandle, context: object, isServer: boolean, writing: boolean): TlsHandle;
+}
+
+const STREAM_METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'shutdown'];
+const TCP_METHODS = ['close', 'reset', 'setNoDelay', 'connect', 'connect6', 'getsockname'];
+const TLS_METHODS = ['receive', 'destroySSL', 'getProtocol'];
+
+function load(): Internals | undefined {
+  // The variable is for the tests of the other way.
+  const { binding } = process as unknown as { binding?: (name: string) => object };
+  if (binding === undefined || process.env.PORTREEVE_PUBLIC_API_ONLY !== undefined)
+    return undefined;
+  try {
+    const names = ['tcp_wrap', 'stream_wrap', 'tls_wrap'];
+    const all = Object.assign({}, ...names.map((name) => binding(name))) as Partial<Internals>;
+    const complete =
+      has(all.TCP, [...STREAM_METHODS, ...TCP_METHODS]) &&
+      has(all.TLSWrap, [...STREAM_METHODS, ...TLS_METHODS]) &&
+      [all.TCPConnectWrap, all.WriteWrap, all.ShutdownWrap, all.wrap].every(
+        (each) => typeof each === 'function',
+      ) &&
+      typeof all.streamBaseState?.[all.kReadBytesOrError ?? -1] === 'number' &&
+      typeof all.streamBaseState[all.kLastWriteWasAsync ?? -1] === 'number' &&
+      all.constants !== undefined;
+    return complete ? (all as Internals) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function has(type: { prototype: object } | undefined, methods: readonly string[]): boolean {
+  return type !== undefined && methods.every((method) => method in type.prototype);
+}
+
+/** Undefined where this Node lacks some of them. */
+export const internals: Internals | undefined = load();
+
+/** @throws Error where they are missing; ask `internals` first. */
+export function needInternals(): Internals {
+  if (internals === undefined) throw new Error('this Node has no raw TCP handles');
+  return internals;
+}
+
+/** The `onread` of every handle. */
+export function onRead(this: StreamHandle): Uint8Array | undefined {
+  const { streamBaseState, kReadBytesOrError } = needInternals();
+  return this.portreeveStream?.received(streamBaseState[kReadBytesOrError] ?? 0);
+}
+
+/** Puts TLS, as its server, on a handle on which nothing is being written. */
+export function wrapTls(below: StreamHandle, secureContext: SecureContext): TlsHandle {
+  return needInternals().wrap(below, secureContext.context as object, true, false);
+}
+
+/**
+ * Takes over the accepting of a listening server: connections arrive as handles instead of
+ * `connection` events. False where that is not possible; nothing has changed then.
+ */
+export function acceptHandles(server: Server, accept: (handle: TcpHandle) => void): boolean {
+  const listening = (server as unknown as { _handle?: { onconnection?: unknown } })._handle;
+  if (internals === undefined || typeof listening?.onconnection !== 'function') return false;
+  listening.onconnection = (status: number, handle: TcpHandle | undefined) => {
+    if (status === 0 && handle !== undefined) accept(handle);
+  };
+  return true;
+}

@@ -1,0 +1,386 @@
+import { isIPv6 } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { getSystemErrorName } from 'node:util';
+import type { Addresses, Endpoint } from '../core/types.ts';
+import { type ByteStream, type StreamOwner, unmapped } from './byte-stream.ts';
+import {
+  needInternals,
+  onRead,
+  type ReadTarget,
+  type SocketName,
+  type StreamHandle,
+  type StreamRequest,
+  type TcpHandle,
+  type TlsHandle,
+  wrapTls,
+} from './internals.ts';
+import { giveBuffer, LARGEST, LARGEST_FOR_TLS, takeBuffer } from './read-buffers.ts';
+
+const UV_EOF = -4095;
+
+/** Streams with a large read buffer, looked at by `shrinkIdleBuffers`. */
+const large = new Set<RawStream>();
+
+/** Gives connections that have not read since the last call their small buffer back. Call once a second or so. */
+export function shrinkIdleBuffers(): void {
+  for (const stream of large) stream.shrinkIfIdle();
+}
+
+interface WriteRequest extends StreamRequest {
+  target?: RawStream | undefined;
+}
+
+/** A write request is used again unless the kernel kept it. */
+let spareWrite: WriteRequest | undefined;
+
+/** A connection on Node's bare handles: TCP, and TLS over it once that has started. */
+export class RawStream implements ByteStream, ReadTarget {
+  readonly reusesBuffers = true;
+
+  private tcp: TcpHandle | undefined;
+  private tls: TlsHandle | undefined;
+  private buffer: Uint8Array;
+  private bufferSize = 0;
+  private readSinceSweep = false;
+  /** The owner wants bytes. */
+  private reading = false;
+  /** The top handle knows the buffer. */
+  private prepared = false;
+  /** The owner paused inside `onData`: it may still be writing from the buffer. */
+  private lent = false;
+  /** Decrypted while nobody was reading: TLS hands out all that a segment held. */
+  private early: Uint8Array[] = [];
+  /** FIN came behind `early`. */
+  private endsAfterEarly = false;
+  private ended = false;
+  private endAsked = false;
+  private shutDown = false;
+  private writing = false;
+  private queue: Uint8Array[] | undefined;
+  private queuedBytes = 0;
+
+  constructor(
+    tcp: TcpHandle,
+    public owner: StreamOwner,
+  ) {
+    this.tcp = tcp;
+    this.buffer = takeBuffer(0);
+    tcp.setNoDelay(true);
+  }
+
+  private get top(): StreamHandle | undefined {
+    return this.tls ?? this.tcp;
+  }
+
+  get pendingBytes(): number {
+    return this.queuedBytes + (this.writing ? Math.max(1, this.top?.writeQueueSize ?? 0) : 0);
+  }
+
+  read(wanted: boolean): void {
+    const { top } = this;
+    if (top === undefined || this.ended || this.reading === wanted) return;
+    this.reading = wanted;
+    if (!wanted) {
+      top.readStop();
+      return;
+    }
+    this.deliverEarly();
+    if (this.reading) this.startReading(top);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.tcp === undefined || this.endAsked) return true;
+    if (!this.writing) return this.send(bytes);
+    this.queue ??= [];
+    this.queue.push(bytes);
+    this.queuedBytes += bytes.length;
+    return false;
+  }
+
+  end(): void {
+    if (this.endAsked || this.tcp === undefined) return;
+    this.endAsked = true;
+    if (!this.writing) this.shutdown();
+  }
+
+  reset(): void {
+    const { tcp, tls } = this;
+    if (tcp === undefined) return;
+    // The system refuses a reset behind a FIN (EINVAL); a close discards just as well.
+    if (this.endAsked || tcp.reset(() => tls?.destroySSL()) !== 0) this.closeHandles();
+    this.forget();
+    this.owner.onClose(this, undefined);
+  }
+
+  destroy(): void {
+    if (this.tcp === undefined) return;
+    this.closeHandles();
+    this.forget();
+    this.owner.onClose(this, undefined);
+  }
+
+  addresses(): Addresses | undefined {
+    const { tcp } = this;
+    if (tcp === undefined) return undefined;
+    const local: SocketName = {};
+    const remote: SocketName = {};
+    if (tcp.getsockname(local) !== 0 || tcp.getpeername(remote) !== 0) return undefined;
+    return { local: endpoint(local), remote: endpoint(remote) };
+  }
+
+  /** Opens the connection; the owner hears `onConnect` or `onClose`. */
+  connect(to: Endpoint): void {
+    const { tcp } = this;
+    if (tcp === undefined) return;
+    const { TCPConnectWrap } = needInternals();
+    const request = new TCPConnectWrap();
+    request.oncomplete = (status) => {
+      if (this.tcp === undefined) return;
+      if (status !== 0) this.fail(errorName(status));
+      else this.owner.onConnect(this);
+    };
+    const error = isIPv6(to.address)
+      ? tcp.connect6(request, to.address, to.port)
+      : tcp.connect(request, to.address, to.port);
+    if (error !== 0) queueMicrotask(() => this.fail(errorName(error)));
+  }
+
+  acceptTls(secureContext: SecureContext, leftover: Uint8Array): ByteStream {
+    const { tcp } = this;
+    if (tcp === undefined || this.tls !== undefined || this.writing) {
+      throw new Error('TLS can start only on an open and quiet TCP connection');
+    }
+    const tls = wrapTls(tcp, secureContext);
+    tls.onhandshakedone = () => this.secured();
+    // Renegotiation (TLS 1.2) is an attack surface that no client needs (RFC 9325, section 3.5).
+    let handshakes = 0;
+    tls.onhandshakestart = () => {
+      handshakes += 1;
+      if (handshakes > 1) queueMicrotask(() => this.fail('renegotiation refused'));
+    };
+    tls.onerror = (error) => this.fail(error.code ?? error.message);
+    this.tls = tls;
+    // The TCP handle knows the old buffer by its address; TLS reads into one of its own.
+    tcp.portreeveBuffer = this.buffer;
+    tcp.portreeveStream = undefined;
+    this.buffer = takeBuffer(0);
+    this.bufferSize = 0;
+    this.lent = false;
+    this.reading = false;
+    this.prepared = false;
+    large.delete(this);
+    this.startReading(tls);
+    if (leftover.length > 0) tls.receive(leftover);
+    return this;
+  }
+
+  /** Called by the handle. Answers the buffer to read into next when that changes. */
+  received(count: number): Uint8Array | undefined {
+    if (count <= 0) {
+      if (count === UV_EOF) this.peerEnded();
+      else if (count < 0) this.fail(errorName(count));
+      return undefined;
+    }
+    const { buffer } = this;
+    const bytes = count === buffer.length ? buffer : buffer.subarray(0, count);
+    if (!this.reading) {
+      this.early.push(Buffer.from(bytes));
+      return undefined;
+    }
+    this.readSinceSweep = true;
+    this.owner.onData(this, bytes);
+    // Closed, or TLS has started: what follows is for a handle that is done with.
+    if (this.buffer !== buffer || this.tcp === undefined) return undefined;
+    this.lent = !this.reading;
+    // TLS may go on at once with what it has decrypted, TCP reads no more before `read`.
+    if (this.lent) return this.tls === undefined ? undefined : this.changeBuffer();
+    const largest = this.tls === undefined ? LARGEST : LARGEST_FOR_TLS;
+    if (count < buffer.length || this.bufferSize === largest) return undefined;
+    return this.resizeBuffer(this.bufferSize + 1);
+  }
+
+  shrinkIfIdle(): void {
+    if (this.readSinceSweep || !this.reading) {
+      this.readSinceSweep = false;
+      return;
+    }
+    // Each call adds a small listener to the handle, which lives as long as the connection.
+    this.top?.useUserBuffer(this.resizeBuffer(0));
+  }
+
+  private startReading(top: StreamHandle): void {
+    this.lent = false;
+    if (!this.prepared) {
+      this.prepared = true;
+      top.portreeveStream = this;
+      top.onread = onRead;
+      top.useUserBuffer(this.buffer);
+    }
+    const error = top.readStart();
+    if (error !== 0) this.fail(errorName(error));
+  }
+
+  private deliverEarly(): void {
+    while (this.reading && this.early.length > 0) {
+      const bytes = this.early.shift();
+      if (bytes !== undefined) this.owner.onData(this, bytes);
+    }
+    if (this.endsAfterEarly && this.early.length === 0) this.peerEnded();
+  }
+
+  private secured(): void {
+    // Reading goes on only if the owner asks for it; TLS 1.3 clients may have sent data already.
+    if (!this.reading) this.tls?.readStop();
+    this.owner.onSecure(this);
+  }
+
+  /** Another buffer in place of one that is lent. */
+  private changeBuffer(): Uint8Array {
+    this.lent = false;
+    this.buffer = takeBuffer(this.bufferSize);
+    return this.buffer;
+  }
+
+  private resizeBuffer(size: number): Uint8Array {
+    giveBuffer(this.bufferSize, this.buffer);
+    this.buffer = takeBuffer(size);
+    this.bufferSize = size;
+    if (size > 0) large.add(this);
+    else large.delete(this);
+    return this.buffer;
+  }
+
+  private send(bytes: Uint8Array): boolean {
+    const { top } = this;
+    if (top === undefined) return true;
+    const { streamBaseState, kLastWriteWasAsync } = needInternals();
+    const request = spareWrite ?? newWriteRequest();
+    spareWrite = undefined;
+    request.target = this;
+    this.writing = true;
+    const error = top.writeBuffer(request, bytes);
+    if (error !== 0) {
+      this.writing = false;
+      this.fail(errorName(error));
+      return true;
+    }
+    if (streamBaseState[kLastWriteWasAsync] === 0) {
+      this.writing = false;
+      request.target = undefined;
+      spareWrite = request;
+      return true;
+    }
+    request.bytes = bytes;
+    // TLS tells an error below it at once, through the request.
+    return !this.writing;
+  }
+
+  /** Called when the kernel has taken what `send` left it with. */
+  written(status: number): void {
+    if (this.tcp === undefined) return;
+    this.writing = false;
+    if (status !== 0) {
+      this.fail(errorName(status));
+      return;
+    }
+    const next = this.takeQueue();
+    if (next !== undefined && !this.send(next)) return;
+    if (this.endAsked) this.shutdown();
+    else this.owner.onDrain(this);
+  }
+
+  private takeQueue(): Uint8Array | undefined {
+    const { queue } = this;
+    if (queue === undefined || queue.length === 0) return undefined;
+    this.queue = undefined;
+    this.queuedBytes = 0;
+    return queue.length === 1 ? queue[0] : Buffer.concat(queue);
+  }
+
+  private shutdown(): void {
+    const { top } = this;
+    if (top === undefined) return;
+    const { ShutdownWrap } = needInternals();
+    const request = new ShutdownWrap();
+    request.oncomplete = () => this.finished();
+    // 1: done at once. An error means that the peer is gone; its close tells the rest.
+    if (top.shutdown(request) !== 0) this.finished();
+  }
+
+  private finished(): void {
+    if (this.tcp === undefined) return;
+    this.shutDown = true;
+    if (this.ended) this.destroy();
+  }
+
+  private peerEnded(): void {
+    this.endsAfterEarly = this.early.length > 0;
+    if (this.endsAfterEarly) return;
+    this.top?.readStop();
+    this.reading = false;
+    this.ended = true;
+    this.owner.onEnd(this);
+    if (this.shutDown) this.destroy();
+  }
+
+  private fail(error: string): void {
+    if (this.tcp === undefined) return;
+    this.closeHandles();
+    this.forget();
+    this.owner.onClose(this, error);
+  }
+
+  private closeHandles(): void {
+    const { tcp, tls } = this;
+    if (tls === undefined) tcp?.close();
+    // Writes that TLS still holds refer to it; they must not outlive the connection below.
+    else tcp?.close(() => tls.destroySSL());
+  }
+
+  /** Lets go of the handles and of the memory; a buffer that may still be written from is not used again. */
+  private forget(): void {
+    const { top } = this;
+    if (top === undefined) return;
+    top.portreeveStream = undefined;
+    top.portreeveBuffer = this.buffer;
+    this.tcp = undefined;
+    this.reading = false;
+    this.early = [];
+    this.queue = undefined;
+    this.queuedBytes = 0;
+    large.delete(this);
+    if (!this.lent && this.tls === undefined) giveBuffer(this.bufferSize, this.buffer);
+    this.tls = undefined;
+  }
+}
+
+function newWriteRequest(): WriteRequest {
+  const { WriteWrap } = needInternals();
+  const request: WriteRequest = new WriteWrap();
+  request.oncomplete = onWritten;
+  return request;
+}
+
+function onWritten(this: WriteRequest, status: number): void {
+  this.target?.written(status);
+}
+
+function errorName(status: number): string {
+  try {
+    return getSystemErrorName(status);
+  } catch {
+    return `error ${status}`;
+  }
+}
+
+function endpoint(name: SocketName): Endpoint {
+  return { address: unmapped(name.address ?? ''), port: name.port ?? 0 };
+}
+
+/** Opens a connection. */
+export function connectRaw(to: Endpoint, owner: StreamOwner): RawStream {
+  const { TCP, constants } = needInternals();
+  const stream = new RawStream(new TCP(constants.SOCKET), owner);
+  stream.connect(to);
+  return stream;
+}
