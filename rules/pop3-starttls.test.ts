@@ -778,7 +778,25 @@ describe('endings', () => {
 
   test('a client that says nothing, or ends in the middle of a line', () => {
     everyCut(rule, withTls, [...greeting, ...clientEnds]);
-    everyCut(rule, withTls, [...greeting, client('QUI'), ...clientEnds]);
+    const [ends, ...seen] = clientEnds;
+    const unfinished = [client('QUI'), ...(ends ? [ends] : []), expires('collect'), ...seen];
+    everyCut(rule, withTls, [...greeting, ...unfinished]);
+  });
+
+  test('a client that sends all it has, and FIN, gets every answer', () => {
+    everyCut(rule, withTls, [
+      ...greeting,
+      client('USER alice\r\nPASS secret\r\nDELE 1\r\nQUIT\r\n'),
+      client.ends(),
+      server.receives('USER alice\r\nPASS secret\r\n'),
+      server('+OK\r\n+OK logged in\r\n'),
+      server.receives('DELE 1\r\nQUIT\r\n'),
+      server.seesEnd(),
+      server('+OK\r\n+OK bye\r\n'),
+      client.receives('+OK\r\n+OK logged in\r\n+OK\r\n+OK bye\r\n'),
+      server.ends(),
+      client.seesEnd(),
+    ]);
   });
 
   test('a client that ends behind its last command still gets the answer', () => {

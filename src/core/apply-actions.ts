@@ -9,6 +9,7 @@ import { assertNever, type Side } from './types.ts';
 export interface ActionTarget {
   readonly client: SideState;
   readonly server: SideState;
+  side(side: Side): SideState;
   readonly choice: ServerChoice;
   readonly rules: RuleGate;
   emit(effect: Effect): void;
@@ -26,16 +27,17 @@ type FlowAction = Exclude<RuleAction, SideAction | { type: 'event' }>;
 /** Carries out what the handlers of an event ordered, in the order of their calls. */
 export function applyActions(actions: readonly RuleAction[], flow: ActionTarget): void {
   const { client, server } = flow;
-  const held = { client: client.payload.length, server: server.payload.length };
+  const heldOfClient = client.payload.length;
+  const heldOfServer = server.payload.length;
   for (const action of actions) {
     if (action.type === 'event') flow.rules.switch(action.event, action.enabled);
-    else if ('side' in action) applyToSide(action, flow[action.side], flow);
+    else if ('side' in action) applyToSide(action, flow.side(action.side), flow);
     else applyToFlow(action, flow);
   }
-  for (const side of [client, server]) {
-    side.handlersDone(held[side.side]);
-    letGo(side, flow);
-  }
+  client.handlersDone(heldOfClient);
+  server.handlersDone(heldOfServer);
+  letGo(client, flow);
+  letGo(server, flow);
 }
 
 /** Without a collect, nothing may stay held. */

@@ -3,6 +3,12 @@ import type { RuleEventName } from './rule-events.ts';
 import type { RuleError } from './rule-run.ts';
 import type { Endpoint, LogLevel, Side } from './types.ts';
 
+/**
+ * How a side is read; a new one is `off`. `direct`: nobody looks at what comes, so it goes straight
+ * to the other side, and the flow hears only of its end.
+ */
+export type Reading = 'off' | 'on' | 'direct';
+
 /** What the flow orders the shell to do. Carried out in order. */
 export type Effect =
   /** Answer with ruleDone, ruleSuspended or ruleFailed. Always the last effect of a batch. */
@@ -18,8 +24,7 @@ export type Effect =
   | { readonly type: 'reset'; readonly side: Side }
   /** Close at once, without RST where the system allows. */
   | { readonly type: 'destroy'; readonly side: Side }
-  /** Whether the flow wants bytes from this side. A new side is not read. */
-  | { readonly type: 'read'; readonly side: Side; readonly wanted: boolean }
+  | { readonly type: 'read'; readonly side: Side; readonly reading: Reading }
   /** Put TLS on the side, behind everything written. `leftover` is the beginning of the peer's first record. */
   | { readonly type: 'startTls'; readonly side: Side; readonly leftover: Uint8Array }
   | { readonly type: 'setTimer'; readonly timer: TimerName }

@@ -1,5 +1,5 @@
 import { type ActionTarget, applyActions, letGo } from './apply-actions.ts';
-import type { Effect } from './effects.ts';
+import type { Effect, Reading } from './effects.ts';
 import type { IoEvent, TimerName } from './io-events.ts';
 import type { RuleAction } from './rule-actions.ts';
 import type { RuleEventName } from './rule-events.ts';
@@ -7,7 +7,7 @@ import { RuleGate } from './rule-gate.ts';
 import type { FlowView, Selection } from './rule-run.ts';
 import { ServerChoice } from './server-choice.ts';
 import { looksLikeTls, SideState } from './side-state.ts';
-import { assertNever, otherSide } from './types.ts';
+import { assertNever, type Side } from './types.ts';
 
 /** What a flow must know of its virtual server. */
 export interface FlowSetup {
@@ -21,11 +21,6 @@ export interface FlowSetup {
   readonly collectLimit: number;
 }
 
-const DATA_EVENTS = {
-  client: { plain: 'CLIENT_DATA', secured: 'CLIENTSSL_DATA' },
-  server: { plain: 'SERVER_DATA', secured: 'SERVER_DATA' },
-} as const;
-
 /**
  * One connection through a virtual server, as a state machine without sockets, clock or rules: it
  * takes what happened and answers what to do. The shell carries the effects out in order; while
@@ -38,7 +33,7 @@ export class Flow implements FlowView, ActionTarget {
   readonly client = new SideState('client');
   readonly server = new SideState('server');
 
-  private out: Effect[] = [];
+  private readonly out: Effect[] = [];
   readonly choice: ServerChoice;
   readonly rules: RuleGate;
   /** What happened while rules run. */
@@ -60,9 +55,9 @@ export class Flow implements FlowView, ActionTarget {
     return this.choice.selection;
   }
 
-  /** Takes one happening and answers the effects to carry out, in order. */
+  /** Takes one happening and answers the effects to carry out, in order; valid until the next call. */
   handle(event: IoEvent): readonly Effect[] {
-    this.out = [];
+    this.out.length = 0;
     if (this.over) return this.out;
     if (this.rules.running !== undefined && waitsForRules(event)) {
       this.waiting.push(event);
@@ -86,16 +81,16 @@ export class Flow implements FlowView, ActionTarget {
         this.rules.push('CLIENT_ACCEPTED');
         return;
       case 'data':
-        this.receive(this[event.side], event.bytes);
+        this.receive(this.side(event.side), event.bytes);
         return;
       case 'ended':
-        this.ended(this[event.side]);
+        this.ended(this.side(event.side));
         return;
       case 'closed':
-        this.closed(this[event.side], event.error);
+        this.closed(this.side(event.side), event.error);
         return;
       case 'secured':
-        this[event.side].tls = 'secured';
+        this.side(event.side).tls = 'secured';
         this.emit({ type: 'clearTimer', timer: 'handshake' });
         this.rules.push('CLIENTSSL_HANDSHAKE');
         return;
@@ -115,8 +110,8 @@ export class Flow implements FlowView, ActionTarget {
         this.rulesDone(event.actions);
         return;
       case 'ruleSuspended':
-        this.setReading(this.client, false);
-        this.setReading(this.server, false);
+        this.setReading(this.client, 'off');
+        this.setReading(this.server, 'off');
         this.rules.suspend();
         return;
       case 'ruleFailed':
@@ -130,6 +125,14 @@ export class Flow implements FlowView, ActionTarget {
       default:
         assertNever(event);
     }
+  }
+
+  side(side: Side): SideState {
+    return side === 'client' ? this.client : this.server;
+  }
+
+  private other(side: SideState): SideState {
+    return side === this.client ? this.server : this.client;
   }
 
   emit(effect: Effect): void {
@@ -171,7 +174,7 @@ export class Flow implements FlowView, ActionTarget {
       message: `the ${handshake ? 'TLS handshake' : 'connection'} with the ${side.side} failed: ${error}`,
     });
     side.discard();
-    const other = this[otherSide(side.side)];
+    const other = this.other(side);
     // One that is only waited for after `TCP.close` gets what was said to it.
     if (!other.open || (other.discarding && other.endSent)) return;
     this.emit({ type: 'reset', side: other.side });
@@ -280,15 +283,17 @@ export class Flow implements FlowView, ActionTarget {
 
   private dueDataEvent(): RuleEventName | undefined {
     if (this.client.tls === 'handshake') return undefined;
-    for (const side of [this.client, this.server]) {
-      if (side.isDue() && side.collect !== undefined) {
-        side.collect.due = 'no';
-        const event = DATA_EVENTS[side.side][side.tls === 'secured' ? 'secured' : 'plain'];
-        if (this.rules.isHandled(event)) return event;
-        side.collect = undefined;
-        letGo(side, this);
-      }
-    }
+    return this.dueOn(this.client) ?? this.dueOn(this.server);
+  }
+
+  private dueOn(side: SideState): RuleEventName | undefined {
+    if (side.collect === undefined || !side.isDue()) return undefined;
+    side.collect.due = 'no';
+    const ofClient = side.tls === 'secured' ? 'CLIENTSSL_DATA' : 'CLIENT_DATA';
+    const event = side === this.client ? ofClient : 'SERVER_DATA';
+    if (this.rules.isHandled(event)) return event;
+    side.collect = undefined;
+    letGo(side, this);
     return undefined;
   }
 
@@ -305,7 +310,7 @@ export class Flow implements FlowView, ActionTarget {
       return true;
     }
     client.tls = 'handshake';
-    client.reading = false;
+    client.reading = 'off';
     this.emit({ type: 'startTls', side: 'client', leftover });
     this.emit({ type: 'setTimer', timer: 'handshake' });
     return true;
@@ -330,7 +335,7 @@ export class Flow implements FlowView, ActionTarget {
 
   /** Moves what the side let go to the other one, if that can take it. */
   forward(side: SideState): void {
-    const other = this[otherSide(side.side)];
+    const other = this.other(side);
     if (side.output === 0 || !other.open) return;
     if (other.tls === 'handshake' || other.tls === 'pending') return;
     const bytes = side.takeOutput();
@@ -361,7 +366,7 @@ export class Flow implements FlowView, ActionTarget {
 
   /** Hands on the peer's FIN. What a rule still holds of the side goes nowhere. */
   private passEnd(side: SideState): void {
-    const other = this[otherSide(side.side)];
+    const other = this.other(side);
     if (!side.peerEnded || other.tls === 'handshake') return;
     if (side.output > 0 && !other.closed && !other.endSent) return;
     if (side === this.client && this.holdsBack()) return;
@@ -409,19 +414,21 @@ export class Flow implements FlowView, ActionTarget {
   }
 
   private updateReading(side: SideState): void {
-    const other = this[otherSide(side.side)];
+    const other = this.other(side);
     const useful = side.collect !== undefined || side.discarding || other.open;
     // A collect goes on while the other side cannot take its bytes yet, up to the limit.
     const room =
       side.output === 0 || (side.collect !== undefined && side.output < this.setup.collectLimit);
     const handshake = side.tls === 'handshake' || other.tls === 'handshake';
-    this.setReading(side, side.open && !side.peerEnded && useful && room && !handshake);
+    const wanted = side.open && !side.peerEnded && useful && room && !handshake;
+    const direct = wanted && side.collect === undefined && !side.discarding && !other.endSent;
+    this.setReading(side, direct ? 'direct' : wanted ? 'on' : 'off');
   }
 
-  private setReading(side: SideState, wanted: boolean): void {
-    if (side.reading === wanted || !side.open || this.spliced) return;
-    side.reading = wanted;
-    this.emit({ type: 'read', side: side.side, wanted });
+  private setReading(side: SideState, reading: Reading): void {
+    if (side.reading === reading || !side.open || this.spliced) return;
+    side.reading = reading;
+    this.emit({ type: 'read', side: side.side, reading });
   }
 
   // ---- endings -------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ export class Payload {
   }
 
   replace(edit: Pick<ReplaceAction, 'offset' | 'length' | 'data'>): void {
+    if (edit.offset === 0 && edit.length >= this.length) {
+      this.clear();
+      this.append(edit.data);
+      return;
+    }
     const held = this.bytes();
     const from = Math.min(edit.offset, held.length);
     const to = Math.min(from + edit.length, held.length);

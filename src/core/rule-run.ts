@@ -55,7 +55,8 @@ export class RuleRun {
   skipsRest = false;
 
   private actionBytes = 0;
-  private readonly drafts: Partial<Record<Side, Draft>> = {};
+  private client: Draft | undefined;
+  private server: Draft | undefined;
 
   constructor(
     readonly event: RuleEventName,
@@ -73,9 +74,10 @@ export class RuleRun {
       throw new RangeError(`more than ${MAX_ACTIONS} actions or 16 MiB of data in one event`);
     }
     this.actions.push(action);
-    if (action.type === 'replace' || action.type === 'release') this.draft(action.side).add(action);
-    if (action.type === 'event' && !action.enabled) {
-      this.skipsRest ||= action.event === 'all' || action.event === this.event;
+    if (action.type === 'replace' || action.type === 'release') {
+      this.draft(action.side).add(action);
+    } else if (action.type === 'event' && (action.event === 'all' || action.event === this.event)) {
+      this.skipsRest = !action.enabled;
     }
   }
 
@@ -90,12 +92,12 @@ export class RuleRun {
   }
 
   private draft(side: Side): Draft {
-    let draft = this.drafts[side];
-    if (draft === undefined) {
-      draft = new Draft(this.flow?.[side].payload ?? new Payload());
-      this.drafts[side] = draft;
+    if (side === 'client') {
+      this.client ??= new Draft(this.flow?.client.payload ?? new Payload());
+      return this.client;
     }
-    return draft;
+    this.server ??= new Draft(this.flow?.server.payload ?? new Payload());
+    return this.server;
   }
 }
 
@@ -106,7 +108,8 @@ export class RuleRun {
  */
 class Draft {
   length: number;
-  private edits: (ReplaceAction | ReleaseAction)[] = [];
+  /** Not yet made on `copy`. */
+  private edits: (ReplaceAction | ReleaseAction)[] | undefined;
   private copy: Payload | undefined;
 
   constructor(private readonly original: Payload) {
@@ -114,7 +117,8 @@ class Draft {
   }
 
   add(edit: ReplaceAction | ReleaseAction): void {
-    this.edits.push(edit);
+    if (this.edits === undefined) this.edits = [edit];
+    else this.edits.push(edit);
     if (edit.type === 'release') {
       this.length -= Math.min(edit.length, this.length);
     } else {
@@ -124,13 +128,13 @@ class Draft {
   }
 
   bytes(): Uint8Array {
-    if (this.copy === undefined && this.edits.length === 0) return this.original.bytes();
+    if (this.copy === undefined && this.edits === undefined) return this.original.bytes();
     this.copy ??= this.original.clone();
-    for (const edit of this.edits) {
+    for (const edit of this.edits ?? []) {
       if (edit.type === 'release') this.copy.take(edit.length);
       else this.copy.replace(edit);
     }
-    this.edits = [];
+    this.edits = undefined;
     return this.copy.bytes();
   }
 }

@@ -1,3 +1,4 @@
+import type { Reading } from './effects.ts';
 import { Payload } from './payload.ts';
 import type { CollectAction } from './rule-actions.ts';
 import type { SideView, TlsState } from './rule-run.ts';
@@ -27,8 +28,8 @@ export class SideState implements SideView {
   /** Arrived, and not let go. */
   readonly payload = new Payload();
   collect: Collect | undefined;
-  /** The shell was told to read. */
-  reading = false;
+  /** What the shell was told. */
+  reading: Reading = 'off';
   /** FIN has come from the peer. */
   peerEnded = false;
   /** The peer's FIN was passed on to the other side, or needs not be. */

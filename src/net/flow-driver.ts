@@ -1,5 +1,5 @@
 import type { SecureContext } from 'node:tls';
-import type { Effect } from '../core/effects.ts';
+import type { Effect, Reading } from '../core/effects.ts';
 import { Flow, type FlowSetup } from '../core/flow.ts';
 import type { IoEvent, TimerName } from '../core/io-events.ts';
 import type { RuleEventName } from '../core/rule-events.ts';
@@ -55,8 +55,10 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private server: ByteStream | undefined;
   private serverConnected = false;
   private readonly known: { client?: Addresses | undefined; server?: Addresses | undefined } = {};
-  /** Whether the flow wants bytes from the side, and whether a slow peer forbids it. */
-  private readonly wanted = { client: false, server: false };
+  /** What the flow wants; a slow peer may forbid it. */
+  private clientReading: Reading = 'off';
+  private serverReading: Reading = 'off';
+  /** The flow hears of nothing but the end. */
   private spliced = false;
   /** TLS starts when what was written before has left. */
   private tlsLeftover: Uint8Array | undefined;
@@ -94,12 +96,16 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   // ---- between the flow and the world --------------------------------------------------------
 
   private feed(event: IoEvent): void {
-    this.inbox.push(event);
-    if (this.busy) return;
+    if (this.busy) {
+      this.inbox.push(event);
+      return;
+    }
     this.busy = true;
     try {
-      for (let next = this.inbox.shift(); next !== undefined; next = this.inbox.shift()) {
+      let next: IoEvent | undefined = event;
+      while (next !== undefined) {
         for (const effect of this.flow.handle(next)) this.carryOut(effect);
+        next = this.inbox.length === 0 ? undefined : this.inbox.shift();
       }
     } catch (error) {
       this.crash(error);
@@ -131,11 +137,12 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
         this.destroy(effect.side);
         return;
       case 'read':
-        this.wanted[effect.side] = effect.wanted;
+        if (effect.side === 'client') this.clientReading = effect.reading;
+        else this.serverReading = effect.reading;
         this.applyReading();
         return;
       case 'startTls':
-        this.wanted.client = false;
+        this.clientReading = 'off';
         this.client.read(false);
         this.tlsLeftover = effect.leftover;
         this.startTlsWhenDrained();
@@ -200,12 +207,11 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     if (this.host.debug) this.host.log('debug', this.describe(event), this);
     const run = new RuleRun(event, this.flow, this);
     this.run = run;
-    this.ruleOutcome(
-      session.run(run, (outcome) => {
-        if (this.run === run) this.ruleOutcome(outcome);
-      }),
-    );
+    this.ruleOutcome(session.run(run, this.settled));
   }
+
+  /** A suspended handler has ended; never called after the session was closed. */
+  private readonly settled = (outcome: RunOutcome): void => this.ruleOutcome(outcome);
 
   private ruleOutcome(outcome: RunOutcome): void {
     switch (outcome.type) {
@@ -268,12 +274,12 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   /** Reads a side if the flow wants to, unless a slow peer has bytes waiting that this would add to. */
   private applyReading(): void {
-    const { client, server, wanted, host } = this;
+    const { client, server, host } = this;
     const toClient = client.pendingBytes;
     const toServer = server?.pendingBytes ?? 0;
-    client.read(wanted.client && toServer === 0 && toClient <= host.queueLimit);
+    client.read(this.clientReading !== 'off' && toServer === 0 && toClient <= host.queueLimit);
     if (this.serverConnected) {
-      server?.read(wanted.server && toClient === 0 && toServer <= host.queueLimit);
+      server?.read(this.serverReading !== 'off' && toClient === 0 && toServer <= host.queueLimit);
     }
   }
 
@@ -289,8 +295,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   private splice(): void {
     this.spliced = true;
-    this.wanted.client = true;
-    this.wanted.server = true;
+    this.clientReading = 'direct';
+    this.serverReading = 'direct';
     this.applyReading();
   }
 
@@ -303,13 +309,14 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   onData(stream: ByteStream, bytes: Uint8Array): void {
     this.lastActive = this.host.clock.tick;
-    if (this.spliced) {
-      const other = stream === this.client ? this.server : this.client;
+    const isClient = stream === this.client;
+    if ((isClient ? this.clientReading : this.serverReading) === 'direct') {
+      const other = isClient ? this.server : this.client;
       if (other?.write(bytes) === false) stream.read(false);
       return;
     }
     const kept = stream.reusesBuffers ? Buffer.from(bytes) : bytes;
-    this.feed({ type: 'data', side: this.sideOf(stream), bytes: kept });
+    this.feed({ type: 'data', side: isClient ? 'client' : 'server', bytes: kept });
   }
 
   onEnd(stream: ByteStream): void {

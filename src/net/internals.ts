@@ -116,10 +116,18 @@ export function needInternals(): Internals {
   return internals;
 }
 
+const streamState = internals?.streamBaseState ?? new Int32Array(1);
+const readResult = internals?.kReadBytesOrError ?? 0;
+const lastWriteWasAsync = internals?.kLastWriteWasAsync ?? 0;
+
 /** The `onread` of every handle. */
 export function onRead(this: StreamHandle): Uint8Array | undefined {
-  const { streamBaseState, kReadBytesOrError } = needInternals();
-  return this.portreeveStream?.received(streamBaseState[kReadBytesOrError] ?? 0);
+  return this.portreeveStream?.received(streamState[readResult] ?? 0);
+}
+
+/** Whether the kernel has not taken all of the last write yet. */
+export function wroteLater(): boolean {
+  return streamState[lastWriteWasAsync] !== 0;
 }
 
 /** Puts TLS, as its server, on a handle on which nothing is being written. */

@@ -13,6 +13,7 @@ import {
   type TcpHandle,
   type TlsHandle,
   wrapTls,
+  wroteLater,
 } from './internals.ts';
 import { giveBuffer, LARGEST, LARGEST_FOR_TLS, takeBuffer } from './read-buffers.ts';
 
@@ -147,8 +148,9 @@ export class RawStream implements ByteStream, ReadTarget {
 
   acceptTls(secureContext: SecureContext, leftover: Uint8Array): ByteStream {
     const { tcp } = this;
-    if (tcp === undefined || this.tls !== undefined || this.writing) {
-      throw new Error('TLS can start only on an open and quiet TCP connection');
+    if (tcp === undefined) return this;
+    if (this.tls !== undefined || this.writing) {
+      throw new Error('TLS can start only on a quiet TCP connection');
     }
     const tls = wrapTls(tcp, secureContext);
     tls.onhandshakedone = () => this.secured();
@@ -253,7 +255,6 @@ export class RawStream implements ByteStream, ReadTarget {
   private send(bytes: Uint8Array): boolean {
     const { top } = this;
     if (top === undefined) return true;
-    const { streamBaseState, kLastWriteWasAsync } = needInternals();
     const request = spareWrite ?? newWriteRequest();
     spareWrite = undefined;
     request.target = this;
@@ -264,7 +265,7 @@ export class RawStream implements ByteStream, ReadTarget {
       this.fail(errorName(error));
       return true;
     }
-    if (streamBaseState[kLastWriteWasAsync] === 0) {
+    if (!wroteLater()) {
       this.writing = false;
       request.target = undefined;
       spareWrite = request;
@@ -286,7 +287,7 @@ export class RawStream implements ByteStream, ReadTarget {
     const next = this.takeQueue();
     if (next !== undefined && !this.send(next)) return;
     if (this.endAsked) this.shutdown();
-    else this.owner.onDrain(this);
+    if (this.tcp !== undefined) this.owner.onDrain(this);
   }
 
   private takeQueue(): Uint8Array | undefined {
@@ -345,6 +346,7 @@ export class RawStream implements ByteStream, ReadTarget {
     top.portreeveBuffer = this.buffer;
     this.tcp = undefined;
     this.reading = false;
+    this.writing = false;
     this.early = [];
     this.queue = undefined;
     this.queuedBytes = 0;

@@ -76,6 +76,7 @@ export class SocketStream implements ByteStream {
 
   acceptTls(secureContext: SecureContext, leftover: Uint8Array): ByteStream {
     const { socket } = this;
+    if (this.gone) return this;
     this.gone = true;
     for (const name of ['data', 'end', 'error', 'close']) socket.removeAllListeners(name);
     if (leftover.length > 0) socket.unshift(leftover);
@@ -89,8 +90,8 @@ export class SocketStream implements ByteStream {
     return stream;
   }
 
-  private readonly written = (): void => {
-    if (!this.waiting || this.gone || this.socket.writableLength > 0) return;
+  private readonly written = (error?: Error | null): void => {
+    if (error || !this.waiting || this.gone || this.socket.writableLength > 0) return;
     this.waiting = false;
     this.owner.onDrain(this);
   };

@@ -5,39 +5,44 @@ import { type GuestAbi, type Handle, VALUE_BYTES } from './guest-abi.ts';
 
 const LARGEST_INTEGER = 0x7fffffff;
 
+type Call = (run: RuleRun, ...args: unknown[]) => unknown;
+
 /** The face of a command towards the guest: checks, converts, runs, converts back. */
 export function bindCommand(spec: CommandSpec, guest: Guest): HostFunction {
-  const readers = spec.params.map((param) => argumentReader(spec.name, param));
-  const required = spec.params.filter((param) => param.optional !== true).length;
-  const readArguments = (argc: number, argv: Handle): never[] => {
-    if (argc > readers.length || argc < required) throw new TypeError(countMessage(spec, argc));
-    return readers.map((read, i) =>
-      read(guest.abi, i < argc ? argv + i * VALUE_BYTES : guest.abi.undefined),
-    ) as never[];
-  };
   const { how } = spec;
   if (how.kind === 'await') {
-    return (argc, argv) => {
-      const run = guest.runFor(spec.name);
-      checkEvent(spec, run);
-      const args = readArguments(argc, argv);
-      return guest.wait(spec.name, (settle) => how.start(run, settle, ...args));
-    };
+    const { start } = how;
+    return bindCall(spec, guest, (run, ...args) =>
+      guest.wait(spec.name, (settle) => start(run, settle, ...(args as unknown[] as never[]))),
+    );
   }
   if (how.kind !== 'call') throw new Error(`${spec.name} has no implementation in the sandbox`);
   const write = resultWriters[spec.returns];
-  if (readers.length === 0) {
-    return (argc) => {
-      const run = guest.runFor(spec.name);
-      checkEvent(spec, run);
-      if (argc !== 0) throw new TypeError(countMessage(spec, argc));
-      return write(guest.abi, how.run(run));
-    };
-  }
+  const call = how.run as Call;
+  return bindCall(spec, guest, (run, a, b, c) => write(guest.abi, call(run, a, b, c)));
+}
+
+/** No command has more parameters: they are passed without an array, as calls are many. */
+const MOST_PARAMETERS = 3;
+
+function bindCall(
+  spec: CommandSpec,
+  guest: Guest,
+  call: (run: RuleRun, a: unknown, b: unknown, c: unknown) => Handle,
+): HostFunction {
+  const most = spec.params.length;
+  if (most > MOST_PARAMETERS) throw new Error(`${spec.name} has too many parameters`);
+  const required = spec.params.filter((param) => param.optional !== true).length;
+  const [first, second, third] = spec.params.map((param) => argumentReader(spec.name, param));
+  const read = (reader: ArgumentReader | undefined, argc: number, argv: Handle, i: number) =>
+    reader?.(guest.abi, i < argc ? argv + i * VALUE_BYTES : guest.abi.undefined);
   return (argc, argv) => {
     const run = guest.runFor(spec.name);
     checkEvent(spec, run);
-    return write(guest.abi, how.run(run, ...readArguments(argc, argv)));
+    if (argc > most || argc < required) throw new TypeError(countMessage(spec, argc));
+    const a = read(first, argc, argv, 0);
+    const b = read(second, argc, argv, 1);
+    return call(run, a, b, read(third, argc, argv, 2));
   };
 }
 

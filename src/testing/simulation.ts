@@ -222,7 +222,7 @@ export class Simulation implements RuleServices {
         this.cut(effect.side, 'close');
         return;
       case 'read':
-        this[effect.side].reading = effect.wanted;
+        this[effect.side].reading = effect.reading !== 'off';
         return;
       case 'startTls':
         this.note('TLS with the client starts');

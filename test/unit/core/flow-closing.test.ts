@@ -238,6 +238,7 @@ describe('TCP.close', () => {
       'end client',
       'end server',
       'setTimer linger',
+      'read server on',
     ]);
     expect(play.data('server', 'late')).toEqual([]);
     expect(play.data('client', 'late')).toEqual([]);

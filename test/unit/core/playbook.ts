@@ -102,7 +102,7 @@ export function show(effect: Effect): string {
     case 'write':
       return `write ${effect.side} ${text(effect.bytes)}`;
     case 'read':
-      return `read ${effect.side} ${effect.wanted ? 'on' : 'off'}`;
+      return `read ${effect.side} ${effect.reading === 'off' ? 'off' : 'on'}`;
     case 'startTls':
       return `startTls ${effect.side} ${text(effect.leftover)}`.trimEnd();
     case 'end':

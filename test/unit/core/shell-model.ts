@@ -230,9 +230,9 @@ export class ShellModel {
         return;
       case 'read':
         expect(this.spliced, `${line}: spliced`).toBe(false);
-        expect(effect.wanted && inHandshake, `${line}: in the handshake`).toBe(false);
-        it.inFlight = it.reading && !effect.wanted;
-        it.reading = effect.wanted;
+        expect(effect.reading !== 'off' && inHandshake, `${line}: in the handshake`).toBe(false);
+        it.inFlight = it.reading && effect.reading === 'off';
+        it.reading = effect.reading !== 'off';
         return;
       case 'startTls':
         expect(effect.side).toBe('client');

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { client, everyCut, server } from '../../../src/testing/index.ts';
+import { client, everyCut, expires, server } from '../../../src/testing/index.ts';
 import { ruleFrom } from './rule-from.ts';
 
 /** A rule that sees the client's segments, from the server's connection on. */
@@ -77,6 +77,7 @@ describe('a rule that reads lines', () => {
       client.receives('yes\nno\n'),
       client('gone'),
       client.ends(),
+      expires('collect'),
       server.seesEnd(),
     ]);
     expect(outcome.server.received).toEqual(['one\ntwo\nthree\n']);
