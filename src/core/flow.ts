@@ -349,7 +349,7 @@ export class Flow implements FlowView, ActionTarget {
       this.passEnd(this.client);
       this.passEnd(this.server);
       this.updateCollectTimer();
-      if (quiet(this.client) && quiet(this.server)) {
+      if (this.client.isQuiet && this.server.isQuiet) {
         this.spliced = true;
         this.emit({ type: 'splice' });
       } else {
@@ -473,18 +473,6 @@ export class Flow implements FlowView, ActionTarget {
     this.endHandshake(this.client);
     this.choice.giveUp();
   }
-}
-
-function quiet(side: SideState): boolean {
-  return (
-    side.open &&
-    side.collect === undefined &&
-    !side.peerEnded &&
-    !side.endSent &&
-    side.output === 0 &&
-    !side.discarding &&
-    (side.tls === 'none' || side.tls === 'secured')
-  );
 }
 
 /** Rules that run hold up everything but their own end, and the end of the whole flow. */

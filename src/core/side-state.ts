@@ -59,6 +59,19 @@ export class SideState implements SideView {
     return this.outbox.length;
   }
 
+  /** Open, and nothing about it waits for anyone. */
+  get isQuiet(): boolean {
+    return (
+      this.open &&
+      this.collect === undefined &&
+      !this.peerEnded &&
+      !this.endSent &&
+      this.output === 0 &&
+      !this.discarding &&
+      (this.tls === 'none' || this.tls === 'secured')
+    );
+  }
+
   /** Takes bytes from the peer. */
   receive(bytes: Uint8Array): void {
     if (this.discarding) return;

@@ -219,11 +219,10 @@ export class Engine {
     config: Config,
   ): VirtualServer | undefined {
     const server = this.virtualServers.get(plan.config.name);
-    server?.use(
-      new Generation(plan.config, plan.instance, context),
-      plan.fingerprint,
-      ending(config),
-    );
+    if (server !== undefined && server.fingerprint !== plan.fingerprint) {
+      const generation = new Generation(plan.config, plan.instance, context);
+      server.use(generation, plan.fingerprint, ending(config));
+    }
     return server;
   }
 

@@ -46,6 +46,9 @@ export interface FlowHost {
   closed(flow: FlowDriver): void;
 }
 
+/** Up to this many bytes are copied rather than lent. */
+const SMALL = 4096;
+
 /** Carries out what a Flow orders, on real streams, and tells it what happens there. */
 export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   readonly virtualServer: string;
@@ -58,6 +61,9 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   /** What the flow wants; a slow peer may forbid it. */
   private clientReading: Reading = 'off';
   private serverReading: Reading = 'off';
+  /** Its read buffer is still being written from: nothing may be read into it. */
+  private clientLends = false;
+  private serverLends = false;
   /** The flow hears of nothing but the end. */
   private spliced = false;
   /** TLS starts when what was written before has left. */
@@ -125,7 +131,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
         this.connect(effect.server);
         return;
       case 'write':
-        if (this.stream(effect.side)?.write(effect.bytes) === false) this.applyReading();
+        this.write(effect.side, effect.bytes);
         return;
       case 'end':
         this.stream(effect.side)?.end();
@@ -172,6 +178,12 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
       default:
         assertNever(effect);
     }
+  }
+
+  private write(side: Side, bytes: Uint8Array): void {
+    const stream = this.stream(side);
+    if (stream === undefined || stream.write(bytes)) return;
+    if (stream.pendingBytes > this.host.queueLimit) this.applyReading();
   }
 
   private stream(side: Side): ByteStream | undefined {
@@ -274,13 +286,16 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   /** Reads a side if the flow wants to, unless a slow peer has bytes waiting that this would add to. */
   private applyReading(): void {
-    const { client, server, host } = this;
-    const toClient = client.pendingBytes;
-    const toServer = server?.pendingBytes ?? 0;
-    client.read(this.clientReading !== 'off' && toServer === 0 && toClient <= host.queueLimit);
-    if (this.serverConnected) {
-      server?.read(this.serverReading !== 'off' && toClient === 0 && toServer <= host.queueLimit);
-    }
+    const { client, server, clientReading, serverReading } = this;
+    const limit = this.host.queueLimit;
+    const clientIsSlow = client.pendingBytes > limit;
+    const serverIsSlow = server !== undefined && server.pendingBytes > limit;
+    // Rules may answer a side to itself; what is direct adds to the other side only.
+    const readClient = clientReading !== 'off' && !serverIsSlow && !this.clientLends;
+    client.read(readClient && (clientReading === 'direct' || !clientIsSlow));
+    if (server === undefined || !this.serverConnected) return;
+    const readServer = serverReading !== 'off' && !clientIsSlow && !this.serverLends;
+    server.read(readServer && (serverReading === 'direct' || !serverIsSlow));
   }
 
   private startTlsWhenDrained(): void {
@@ -311,12 +326,27 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     this.lastActive = this.host.clock.tick;
     const isClient = stream === this.client;
     if ((isClient ? this.clientReading : this.serverReading) === 'direct') {
-      const other = isClient ? this.server : this.client;
-      if (other?.write(bytes) === false) stream.read(false);
+      this.relay(stream, isClient, bytes);
       return;
     }
     const kept = stream.reusesBuffers ? Buffer.from(bytes) : bytes;
     this.feed({ type: 'data', side: isClient ? 'client' : 'server', bytes: kept });
+  }
+
+  /** Moves bytes that nobody looks at. */
+  private relay(from: ByteStream, isClient: boolean, bytes: Uint8Array): void {
+    const to = isClient ? this.server : this.client;
+    if (to === undefined) return;
+    if (to.writesLater && from.reusesBuffers && bytes.length <= SMALL) {
+      // A copy costs less than to stop and start reading.
+      to.write(Buffer.from(bytes));
+      if (to.pendingBytes > this.host.queueLimit) this.applyReading();
+      return;
+    }
+    if (to.write(bytes)) return;
+    if (isClient) this.clientLends = from.reusesBuffers;
+    else this.serverLends = from.reusesBuffers;
+    this.applyReading();
   }
 
   onEnd(stream: ByteStream): void {
@@ -327,7 +357,12 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   onDrain(stream: ByteStream): void {
     this.lastActive = this.host.clock.tick;
-    if (stream === this.client) this.startTlsWhenDrained();
+    if (stream === this.client) {
+      this.serverLends = false;
+      this.startTlsWhenDrained();
+    } else {
+      this.clientLends = false;
+    }
     this.applyReading();
   }
 

@@ -45,6 +45,8 @@ export class RawStream implements ByteStream, ReadTarget {
   private readSinceSweep = false;
   /** The owner wants bytes. */
   private reading = false;
+  /** The handle reads. */
+  private active = false;
   /** The top handle knows the buffer. */
   private prepared = false;
   /** The owner paused inside `onData`: it may still be writing from the buffer. */
@@ -57,6 +59,8 @@ export class RawStream implements ByteStream, ReadTarget {
   private endAsked = false;
   private shutDown = false;
   private writing = false;
+  /** At most what the kernel has not taken of the write under way. */
+  private writingBytes = 0;
   private queue: Uint8Array[] | undefined;
   private queuedBytes = 0;
 
@@ -74,7 +78,11 @@ export class RawStream implements ByteStream, ReadTarget {
   }
 
   get pendingBytes(): number {
-    return this.queuedBytes + (this.writing ? Math.max(1, this.top?.writeQueueSize ?? 0) : 0);
+    return this.queuedBytes + this.writingBytes;
+  }
+
+  get writesLater(): boolean {
+    return this.tls !== undefined;
   }
 
   read(wanted: boolean): void {
@@ -82,7 +90,7 @@ export class RawStream implements ByteStream, ReadTarget {
     if (top === undefined || this.ended || this.reading === wanted) return;
     this.reading = wanted;
     if (!wanted) {
-      top.readStop();
+      this.stopReading();
       return;
     }
     this.deliverEarly();
@@ -169,6 +177,7 @@ export class RawStream implements ByteStream, ReadTarget {
     this.bufferSize = 0;
     this.lent = false;
     this.reading = false;
+    this.active = false;
     this.prepared = false;
     large.delete(this);
     this.startReading(tls);
@@ -218,8 +227,16 @@ export class RawStream implements ByteStream, ReadTarget {
       top.onread = onRead;
       top.useUserBuffer(this.buffer);
     }
+    if (this.active) return;
+    this.active = true;
     const error = top.readStart();
     if (error !== 0) this.fail(errorName(error));
+  }
+
+  private stopReading(): void {
+    if (!this.active) return;
+    this.active = false;
+    this.top?.readStop();
   }
 
   private deliverEarly(): void {
@@ -231,9 +248,9 @@ export class RawStream implements ByteStream, ReadTarget {
   }
 
   private secured(): void {
-    // Reading goes on only if the owner asks for it; TLS 1.3 clients may have sent data already.
-    if (!this.reading) this.tls?.readStop();
     this.owner.onSecure(this);
+    // Reading goes on only if the owner asks for it.
+    if (!this.reading) this.stopReading();
   }
 
   /** Another buffer in place of one that is lent. */
@@ -272,6 +289,7 @@ export class RawStream implements ByteStream, ReadTarget {
       return true;
     }
     request.bytes = bytes;
+    if (this.writing) this.writingBytes = bytes.length;
     // TLS tells an error below it at once, through the request.
     return !this.writing;
   }
@@ -280,6 +298,7 @@ export class RawStream implements ByteStream, ReadTarget {
   written(status: number): void {
     if (this.tcp === undefined) return;
     this.writing = false;
+    this.writingBytes = 0;
     if (status !== 0) {
       this.fail(errorName(status));
       return;
@@ -317,7 +336,7 @@ export class RawStream implements ByteStream, ReadTarget {
   private peerEnded(): void {
     this.endsAfterEarly = this.early.length > 0;
     if (this.endsAfterEarly) return;
-    this.top?.readStop();
+    this.stopReading();
     this.reading = false;
     this.ended = true;
     this.owner.onEnd(this);

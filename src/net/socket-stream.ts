@@ -6,6 +6,7 @@ import { type ByteStream, type StreamOwner, unmapped } from './byte-stream.ts';
 /** A connection on Node's public API: a `net.Socket`, or a `tls.TLSSocket` over one. */
 export class SocketStream implements ByteStream {
   readonly reusesBuffers = false;
+  readonly writesLater = true;
   private error: string | undefined;
   private waiting = false;
   private gone = false;

@@ -6,7 +6,7 @@ import type { SandboxLimits } from './limits.ts';
  * In between may be built-ins that are slow and do not poll: so the first look comes early, the
  * next ones ever later as long as all goes fast, and the one after a long gap at once.
  */
-const FIRST_POLLS = 16;
+const FIRST_POLLS = 32;
 const MOST_POLLS = 1_024;
 
 /** What one entry into the guest may still use: work, which is deterministic, and time. */
