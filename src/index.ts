@@ -5,6 +5,7 @@ export {
   Engine,
   type EngineOptions,
   EngineStartError,
+  type Findings,
   type ListenerInfo,
   type Problem,
 } from './engine/index.ts';

@@ -6,8 +6,9 @@ import { formatProblem } from './problems.ts';
 export async function check(files: readonly string[]): Promise<number> {
   let code: number = exitCodes.fine;
   for (const file of files) {
-    const problems = await checkFile(file);
+    const { problems, warnings } = await checkFile(file);
     process.stdout.write(problems.map(formatProblem).join(''));
+    process.stdout.write(warnings.map((each) => `warning: ${formatProblem(each)}`).join(''));
     process.stdout.write(`${file}: ${summary(problems.length)}\n`);
     if (problems.length > 0) code = exitCodes.mistake;
   }

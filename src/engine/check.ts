@@ -15,11 +15,25 @@ const SILENT: Logger = {
   flush: () => Promise.resolve(),
 };
 
+/** What `checkFile` finds. Warnings do not keep the configuration from running. */
+export interface Findings {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+}
+
 /** Everything that is wrong with a configuration, its certificates and its rules. Opens nothing. */
-export async function checkFile(file: string): Promise<readonly Problem[]> {
-  const blueprint = await draw(file, SILENT);
+export async function checkFile(file: string): Promise<Findings> {
+  const { problems, warnings } = await draw(file, SILENT);
   const { config } = await loadConfig(file);
   const rules = config?.virtualServers.flatMap((server) => server.rules) ?? [];
-  const found = rules.flatMap((rule) => checkRule(rule, commandTable));
-  return withoutRepeats([...blueprint.problems, ...found]);
+  const pools = config && new Set(config.pools.keys());
+  const found = rules.flatMap((rule) => checkRule(rule, commandTable, pools));
+  // What loading finds in a line, the closer look has found too, with the better place.
+  const places = new Set(found.map(lineOf));
+  const others = problems.filter((problem) => !places.has(lineOf(problem)));
+  return { problems: withoutRepeats([...others, ...found]), warnings };
+}
+
+function lineOf({ file, line }: Problem): string {
+  return `${file}:${line}`;
 }

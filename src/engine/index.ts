@@ -1,3 +1,3 @@
-export { checkFile } from './check.ts';
+export { checkFile, type Findings } from './check.ts';
 export { Engine, type EngineOptions, type ListenerInfo } from './engine.ts';
 export { EngineStartError, type Problem } from './problem.ts';

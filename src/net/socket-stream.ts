@@ -53,6 +53,11 @@ export class SocketStream implements ByteStream {
 
   reset(): void {
     if (this.gone) return;
+    // The system refuses a reset behind a FIN (EINVAL), and Node then never closes the connection.
+    if (this.socket.writableEnded) {
+      this.destroy();
+      return;
+    }
     // The TCP socket under TLS can be reset, the TLS socket cannot.
     this.base.resetAndDestroy();
     this.socket.destroy();

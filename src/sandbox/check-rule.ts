@@ -2,7 +2,7 @@ import type { CallExpression, Function as FunctionNode, MemberExpression, Node }
 import { ancestor, full } from 'acorn-walk';
 import { type CommandSpec, refusal } from '../commands/spec.ts';
 import { isRuleEventName, type RuleEventName, ruleEventNames } from '../core/rule-events.ts';
-import { orDidYouMean } from '../core/text.ts';
+import { orDidYouMean, quote } from '../core/text.ts';
 import type { RuleSource } from './build.ts';
 import { type ParsedFile, RuleSources } from './rule-sources.ts';
 import { placeIn, type RuleProblem } from './source-table.ts';
@@ -11,11 +11,20 @@ import { placeIn, type RuleProblem } from './source-table.ts';
  * What is wrong with a rule as far as its source tells without running it: syntax, imports, events
  * that do not exist, commands that do not exist in their namespace, and commands in the handler of
  * an event in which they are not valid. Functions that a handler calls are not followed.
+ *
+ * @param pools - the pools that there are, if that is known: others are reported where a rule names
+ * them literally
  */
-export function checkRule(source: RuleSource, commands: readonly CommandSpec[]): RuleProblem[] {
+export function checkRule(
+  source: RuleSource,
+  commands: readonly CommandSpec[],
+  pools?: ReadonlySet<string>,
+): RuleProblem[] {
   const sources = new RuleSources();
   const files = sources.load(source.name, source.path);
-  const found = files.flatMap((file) => new FileCheck(source.name, file, commands).problems());
+  const found = files.flatMap((file) =>
+    new FileCheck(source.name, file, commands, pools).problems(),
+  );
   return [...sources.problems, ...found];
 }
 
@@ -37,6 +46,7 @@ class FileCheck {
     private readonly rule: string,
     private readonly file: ParsedFile,
     commands: readonly CommandSpec[],
+    private readonly pools: ReadonlySet<string> | undefined,
   ) {
     this.specs = new Map(commands.map((spec) => [spec.name, spec]));
     this.namespaces = new Set(commands.flatMap((spec) => parents(spec.name)));
@@ -56,7 +66,10 @@ class FileCheck {
   private check(): void {
     this.declared = declaredNames(this.file.program);
     ancestor(this.file.program, {
-      CallExpression: (node) => this.checkWhen(node),
+      CallExpression: (node) => {
+        this.checkWhen(node);
+        this.checkPool(node);
+      },
       MemberExpression: (node, _state, ancestors) => {
         // Only the whole of a chain, which no longer member expression holds.
         const parent = ancestors.at(-2);
@@ -77,6 +90,15 @@ class FileCheck {
       return;
     }
     if (isFunction(handler)) this.checkHandler(handler, event.value);
+  }
+
+  private checkPool(call: CallExpression): void {
+    const [name] = call.arguments;
+    if (this.pools === undefined || this.pathOf(call.callee)?.name !== 'pool') return;
+    if (name?.type !== 'Literal' || typeof name.value !== 'string') return;
+    if (this.pools.has(name.value)) return;
+    const meant = orDidYouMean(name.value, this.pools);
+    this.report(name, `there is no pool ${quote(name.value)}${meant}`);
   }
 
   /** Commands called in a handler, whatever functions stand around them there. */

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { commandTable } from '../../../src/commands/index.ts';
 import { checkRule } from '../../../src/sandbox/index.ts';
 import { folderWith, World } from './harness.ts';
 
@@ -28,6 +29,16 @@ describe('checkRule', () => {
         { 'm.js': 'export const helper = {};' },
       ),
     ).toEqual([]);
+  });
+
+  it('finds pools that there are not, where it knows which there are', () => {
+    const source = `when('CLIENT_ACCEPTED', () => { pool('web'); pool('wbe'); pool(options.pool); });`;
+    const path = join(folderWith({ 'rule.js': source }), 'rule.js');
+    const rule = { name: 'checked', path, options: {} };
+    expect(checkRule(rule, commandTable)).toEqual([]);
+    expect(checkRule(rule, commandTable, new Set(['web', 'mail']))).toMatchObject([
+      { line: 1, column: 51, message: "there is no pool 'wbe'; did you mean 'web'?" },
+    ]);
   });
 
   it('finds unknown events, with the one that was meant', () => {
