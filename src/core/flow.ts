@@ -21,6 +21,8 @@ export interface FlowSetup {
   readonly collectLimit: number;
 }
 
+const NO_EFFECTS: readonly Effect[] = [];
+
 /**
  * One connection through a virtual server, as a state machine without sockets, clock or rules: it
  * takes what happened and answers what to do. The shell carries the effects out in order; while
@@ -33,7 +35,7 @@ export class Flow implements FlowView, ActionTarget {
   readonly client = new SideState('client');
   readonly server = new SideState('server');
 
-  private readonly out: Effect[] = [];
+  private out: Effect[] | undefined;
   readonly choice: ServerChoice;
   readonly rules: RuleGate;
   /** What happened while rules run. */
@@ -55,14 +57,14 @@ export class Flow implements FlowView, ActionTarget {
     return this.choice.selection;
   }
 
-  /** Takes one happening and answers the effects to carry out, in order; valid until the next call. */
+  /** Takes one happening and answers the effects to carry out, in order. */
   handle(event: IoEvent): readonly Effect[] {
-    this.out.length = 0;
-    if (this.over) return this.out;
+    if (this.over) return NO_EFFECTS;
     if (this.rules.running !== undefined && waitsForRules(event)) {
       this.waiting.push(event);
-      return this.out;
+      return NO_EFFECTS;
     }
+    this.out = undefined;
     let next: IoEvent | undefined = event;
     while (next !== undefined) {
       this.take(next);
@@ -70,7 +72,7 @@ export class Flow implements FlowView, ActionTarget {
       next = this.rules.running === undefined ? this.waiting.shift() : undefined;
     }
     if (this.rules.running === undefined) this.settle();
-    return this.out;
+    return this.out ?? NO_EFFECTS;
   }
 
   private take(event: IoEvent): void {
@@ -136,7 +138,8 @@ export class Flow implements FlowView, ActionTarget {
   }
 
   emit(effect: Effect): void {
-    this.out.push(effect);
+    if (this.out === undefined) this.out = [effect];
+    else this.out.push(effect);
   }
 
   // ---- what happened -------------------------------------------------------------------------

@@ -1,3 +1,5 @@
+// Imported: the global is a getter, which hot paths would call each time.
+import { Buffer } from 'node:buffer';
 import type { SecureContext } from 'node:tls';
 import type { Effect, Reading } from '../core/effects.ts';
 import { Flow, type FlowSetup } from '../core/flow.ts';
@@ -71,7 +73,9 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private run: RuleRun | undefined;
   private busy = false;
   private over = false;
-  private inbox: IoEvent[] = [];
+  /** What happened while the flow was busy: the first, and the rest. */
+  private next: IoEvent | undefined;
+  private readonly inbox: IoEvent[] = [];
   /** Ticks at which timers are due; 0: not set. */
   private readonly due = { connect: 0, handshake: 0, collect: 0, linger: 0, handler: 0 };
   /** The earliest of `due`; 0: none. */
@@ -103,7 +107,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   private feed(event: IoEvent): void {
     if (this.busy) {
-      this.inbox.push(event);
+      if (this.next === undefined) this.next = event;
+      else this.inbox.push(event);
       return;
     }
     this.busy = true;
@@ -111,7 +116,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
       let next: IoEvent | undefined = event;
       while (next !== undefined) {
         for (const effect of this.flow.handle(next)) this.carryOut(effect);
-        next = this.inbox.length === 0 ? undefined : this.inbox.shift();
+        next = this.next;
+        this.next = this.inbox.length === 0 ? undefined : this.inbox.shift();
       }
     } catch (error) {
       this.crash(error);
@@ -125,7 +131,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
         this.runRules(effect.event);
         return;
       case 'select':
-        this.inbox.push({ type: 'selected', ...this.host.select(effect.pool, effect.failed) });
+        this.feed({ type: 'selected', ...this.host.select(effect.pool, effect.failed) });
         return;
       case 'connect':
         this.connect(effect.server);
@@ -196,6 +202,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   private finish(): void {
     this.over = true;
+    this.next = undefined;
     this.inbox.length = 0;
     this.session?.close();
     this.host.clock.delete(this);

@@ -366,6 +366,7 @@ export class RawStream implements ByteStream, ReadTarget {
     this.tcp = undefined;
     this.reading = false;
     this.writing = false;
+    this.writingBytes = 0;
     this.early = [];
     this.queue = undefined;
     this.queuedBytes = 0;

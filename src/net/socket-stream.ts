@@ -19,8 +19,13 @@ export class SocketStream implements ByteStream {
   ) {
     if (base === socket) socket.setNoDelay(true);
     socket.pause();
-    socket.on('data', (bytes: Buffer) => this.owner.onData(this, bytes));
-    socket.on('end', () => this.owner.onEnd(this));
+    // Node still hands out what it holds after `destroy`.
+    socket.on('data', (bytes: Buffer) => {
+      if (!this.gone) this.owner.onData(this, bytes);
+    });
+    socket.on('end', () => {
+      if (!this.gone) this.owner.onEnd(this);
+    });
     const failed = (error: Error & { code?: string }) => {
       this.error ??= error.code ?? error.message;
     };
@@ -54,13 +59,14 @@ export class SocketStream implements ByteStream {
   reset(): void {
     if (this.gone) return;
     // The system refuses a reset behind a FIN (EINVAL), and Node then never closes the connection.
-    if (this.socket.writableEnded) {
+    // While it connects, Node would wait for the connection before it resets it.
+    if (this.socket.writableEnded || this.base.connecting) {
       this.destroy();
       return;
     }
-    // The TCP socket under TLS can be reset, the TLS socket cannot.
+    // The TCP socket under TLS can be reset, the TLS socket cannot. It follows by itself; destroyed
+    // here, it would be freed at once, also inside a handshake that is about to go on with it.
     this.base.resetAndDestroy();
-    this.socket.destroy();
     this.closed();
   }
 
@@ -89,6 +95,7 @@ export class SocketStream implements ByteStream {
     const tls = new TLSSocket(socket, { isServer: true, secureContext });
     const stream = new SocketStream(tls, this.owner, socket);
     tls.once('secure', () => {
+      if (stream.gone) return;
       // Renegotiation (TLS 1.2) is an attack surface that no client needs (RFC 9325, section 3.5).
       if (tls.getProtocol() !== 'TLSv1.3') tls.disableRenegotiation();
       stream.owner.onSecure(stream);

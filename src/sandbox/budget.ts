@@ -1,3 +1,5 @@
+// Imported: the global is a getter, which hot paths would call each time.
+import { performance } from 'node:perf_hooks';
 import { type GuestAbi, POLLS_BY_DEFAULT } from './guest-abi.ts';
 import type { SandboxLimits } from './limits.ts';
 

@@ -1,3 +1,5 @@
+// Imported: the global is a getter, which hot paths would call each time.
+import { Buffer } from 'node:buffer';
 import type { QuickJs } from './quickjs-wasm.ts';
 
 /**
