@@ -48,9 +48,8 @@ export class Flow implements FlowView, ActionTarget {
   private over = false;
 
   constructor(private readonly setup: FlowSetup) {
-    const emit = (effect: Effect) => this.emit(effect);
-    this.rules = new RuleGate(setup.events, emit);
-    this.choice = new ServerChoice(setup.pool, emit, (event) => this.rules.push(event));
+    this.rules = new RuleGate(setup.events, this);
+    this.choice = new ServerChoice(setup.pool, this, this.rules);
   }
 
   get selection(): Selection {

@@ -15,7 +15,7 @@ export class RuleGate {
   constructor(
     /** Events that some rule handles. */
     private readonly events: ReadonlySet<RuleEventName>,
-    private readonly emit: (effect: Effect) => void,
+    private readonly flow: { emit(effect: Effect): void },
   ) {}
 
   /** Fires an event before anything else happens in the flow. */
@@ -39,18 +39,18 @@ export class RuleGate {
   start(event: RuleEventName): boolean {
     if (!this.isHandled(event)) return false;
     this.running = event;
-    this.emit({ type: 'runRules', event });
+    this.flow.emit({ type: 'runRules', event });
     return true;
   }
 
   suspend(): void {
     this.suspended = true;
-    this.emit({ type: 'setTimer', timer: 'handler' });
+    this.flow.emit({ type: 'setTimer', timer: 'handler' });
   }
 
   ended(): void {
     this.running = undefined;
-    if (this.suspended) this.emit({ type: 'clearTimer', timer: 'handler' });
+    if (this.suspended) this.flow.emit({ type: 'clearTimer', timer: 'handler' });
     this.suspended = false;
   }
 
@@ -59,7 +59,7 @@ export class RuleGate {
     if (this.running === undefined) return;
     this.ended();
     this.abandoned = true;
-    this.emit({ type: 'abandonRules' });
+    this.flow.emit({ type: 'abandonRules' });
   }
 
   switch(event: RuleEventName | 'all', enabled: boolean): void {

@@ -22,8 +22,8 @@ export class ServerChoice {
 
   constructor(
     pool: string | undefined,
-    private readonly emit: (effect: Effect) => void,
-    private readonly fire: (event: RuleEventName) => void,
+    private readonly flow: { emit(effect: Effect): void },
+    private readonly rules: { push(event: RuleEventName): void },
   ) {
     this.selection = pool === undefined ? {} : { pool };
   }
@@ -43,7 +43,7 @@ export class ServerChoice {
       this.fail('the virtual server has no pool, and no rule chose one');
     } else {
       this.state = 'selecting';
-      this.emit({ type: 'select', pool, failed: this.failed });
+      this.flow.emit({ type: 'select', pool, failed: this.failed });
     }
   }
 
@@ -59,7 +59,7 @@ export class ServerChoice {
       this.fail(error ?? 'no member to choose');
     } else {
       this.state = 'selected';
-      this.fire('LB_SELECTED');
+      this.rules.push('LB_SELECTED');
     }
   }
 
@@ -71,26 +71,26 @@ export class ServerChoice {
       return;
     }
     this.state = 'connecting';
-    this.emit({ type: 'connect', server });
-    this.emit({ type: 'setTimer', timer: 'connect' });
+    this.flow.emit({ type: 'connect', server });
+    this.flow.emit({ type: 'setTimer', timer: 'connect' });
   }
 
   connected(): void {
-    this.emit({ type: 'clearTimer', timer: 'connect' });
+    this.flow.emit({ type: 'clearTimer', timer: 'connect' });
     this.state = 'connected';
-    this.fire('SERVER_CONNECTED');
+    this.rules.push('SERVER_CONNECTED');
   }
 
   /** No member, or no connection to it. */
   fail(error: string): void {
-    if (this.state === 'connecting') this.emit({ type: 'clearTimer', timer: 'connect' });
+    if (this.state === 'connecting') this.flow.emit({ type: 'clearTimer', timer: 'connect' });
     const { pool, server } = this.selection;
     if (server !== undefined) this.failed.push(server);
     const target = server === undefined ? pool : formatEndpoint(server);
     const message = target === undefined ? `no server: ${error}` : `no server: ${target}: ${error}`;
-    this.emit({ type: 'log', level: 'warn', message });
+    this.flow.emit({ type: 'log', level: 'warn', message });
     this.state = 'failed';
-    this.fire('LB_FAILED');
+    this.rules.push('LB_FAILED');
   }
 
   /** False when it was asked for too often. */
@@ -98,7 +98,7 @@ export class ServerChoice {
     this.reselectAsked = false;
     this.reselects += 1;
     if (this.reselects > MAX_RESELECTS) {
-      this.emit({
+      this.flow.emit({
         type: 'log',
         level: 'warn',
         message: `LB.reselect was called more than ${MAX_RESELECTS} times`,
@@ -117,8 +117,8 @@ export class ServerChoice {
   giveUp(): void {
     if (this.state === 'connected') return;
     if (this.state === 'connecting') {
-      this.emit({ type: 'clearTimer', timer: 'connect' });
-      this.emit({ type: 'destroy', side: 'server' });
+      this.flow.emit({ type: 'clearTimer', timer: 'connect' });
+      this.flow.emit({ type: 'destroy', side: 'server' });
     }
     this.state = 'given up';
   }

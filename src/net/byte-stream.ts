@@ -29,8 +29,6 @@ export interface ByteStream {
   write(bytes: Uint8Array): boolean;
   /** Bytes written that are not with the kernel yet. */
   readonly pendingBytes: number;
-  /** `write` answers false as a rule: the bytes go through TLS first. */
-  readonly writesLater: boolean;
   /** FIN, behind everything written. */
   end(): void;
   /** RST at once, where the system allows it. */

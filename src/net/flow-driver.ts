@@ -306,8 +306,16 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   }
 
   private startTlsWhenDrained(): void {
-    const { client, tlsLeftover: leftover } = this;
-    if (leftover === undefined || client.pendingBytes > 0) return;
+    if (this.tlsLeftover === undefined || this.client.pendingBytes > 0) return;
+    try {
+      this.startTls(this.tlsLeftover);
+    } catch (error) {
+      this.crash(error);
+    }
+  }
+
+  private startTls(leftover: Uint8Array): void {
+    const { client } = this;
     this.tlsLeftover = undefined;
     const secureContext = this.host.secureContext('client');
     if (secureContext === undefined) throw new Error('TLS without a client-ssl profile');
@@ -344,8 +352,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private relay(from: ByteStream, isClient: boolean, bytes: Uint8Array): void {
     const to = isClient ? this.server : this.client;
     if (to === undefined) return;
-    if (to.writesLater && from.reusesBuffers && bytes.length <= SMALL) {
-      // A copy costs less than to stop and start reading.
+    if (from.reusesBuffers && bytes.length <= SMALL) {
+      // Small writes leave later: a copy costs less than to stop and start reading.
       to.write(Buffer.from(bytes));
       if (to.pendingBytes > this.host.queueLimit) this.applyReading();
       return;

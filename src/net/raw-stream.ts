@@ -16,8 +16,12 @@ import {
   wroteLater,
 } from './internals.ts';
 import { giveBuffer, LARGEST, LARGEST_FOR_TLS, takeBuffer } from './read-buffers.ts';
+import { type Flushable, flushLater } from './write-batch.ts';
 
 const UV_EOF = -4095;
+
+/** Larger writes are sent at once, and all those through TLS, which sends in steps of its own. */
+const SMALL_WRITE = 4096;
 
 /** Streams with a large read buffer, looked at by `shrinkIdleBuffers`. */
 const large = new Set<RawStream>();
@@ -35,7 +39,7 @@ interface WriteRequest extends StreamRequest {
 let spareWrite: WriteRequest | undefined;
 
 /** A connection on Node's bare handles: TCP, and TLS over it once that has started. */
-export class RawStream implements ByteStream, ReadTarget {
+export class RawStream implements ByteStream, Flushable, ReadTarget {
   readonly reusesBuffers = true;
 
   private tcp: TcpHandle | undefined;
@@ -58,6 +62,11 @@ export class RawStream implements ByteStream, ReadTarget {
   private ended = false;
   private endAsked = false;
   private shutDown = false;
+  /**
+   * Nagle's algorithm holds back nothing as long as nothing is unacknowledged: it is turned off
+   * before the second send, which many short connections never see.
+   */
+  private sends = 0;
   private writing = false;
   /** At most what the kernel has not taken of the write under way. */
   private writingBytes = 0;
@@ -70,7 +79,6 @@ export class RawStream implements ByteStream, ReadTarget {
   ) {
     this.tcp = tcp;
     this.buffer = takeBuffer(0);
-    tcp.setNoDelay(true);
   }
 
   private get top(): StreamHandle | undefined {
@@ -79,10 +87,6 @@ export class RawStream implements ByteStream, ReadTarget {
 
   get pendingBytes(): number {
     return this.queuedBytes + this.writingBytes;
-  }
-
-  get writesLater(): boolean {
-    return this.tls !== undefined;
   }
 
   read(wanted: boolean): void {
@@ -99,11 +103,23 @@ export class RawStream implements ByteStream, ReadTarget {
 
   write(bytes: Uint8Array): boolean {
     if (this.tcp === undefined || this.endAsked) return true;
-    if (!this.writing) return this.send(bytes);
-    this.queue ??= [];
-    this.queue.push(bytes);
+    const atOnce = bytes.length > SMALL_WRITE || this.tls !== undefined;
+    if (atOnce && !this.writing) return this.send(bytes);
+    if (this.queue === undefined) this.queue = [bytes];
+    else this.queue.push(bytes);
     this.queuedBytes += bytes.length;
+    if (!this.writing) {
+      this.writing = true;
+      flushLater(this);
+    }
     return false;
+  }
+
+  /** Called at the end of the turn in which a small write was queued. */
+  flush(): void {
+    if (this.tcp === undefined) return;
+    this.writing = false;
+    this.sendQueue();
   }
 
   end(): void {
@@ -160,6 +176,7 @@ export class RawStream implements ByteStream, ReadTarget {
     if (this.tls !== undefined || this.writing) {
       throw new Error('TLS can start only on a quiet TCP connection');
     }
+    if (this.active) this.stopReading();
     const tls = wrapTls(tcp, secureContext);
     tls.onhandshakedone = () => this.secured();
     // Renegotiation (TLS 1.2) is an attack surface that no client needs (RFC 9325, section 3.5).
@@ -177,7 +194,6 @@ export class RawStream implements ByteStream, ReadTarget {
     this.bufferSize = 0;
     this.lent = false;
     this.reading = false;
-    this.active = false;
     this.prepared = false;
     large.delete(this);
     this.startReading(tls);
@@ -276,6 +292,8 @@ export class RawStream implements ByteStream, ReadTarget {
     spareWrite = undefined;
     request.target = this;
     this.writing = true;
+    if (this.sends === 1) this.tcp?.setNoDelay(true);
+    this.sends += 1;
     const error = top.writeBuffer(request, bytes);
     if (error !== 0) {
       this.writing = false;
@@ -303,6 +321,10 @@ export class RawStream implements ByteStream, ReadTarget {
       this.fail(errorName(status));
       return;
     }
+    this.sendQueue();
+  }
+
+  private sendQueue(): void {
     const next = this.takeQueue();
     if (next !== undefined && !this.send(next)) return;
     if (this.endAsked) this.shutdown();
@@ -320,6 +342,11 @@ export class RawStream implements ByteStream, ReadTarget {
   private shutdown(): void {
     const { top } = this;
     if (top === undefined) return;
+    if (this.ended && this.tls === undefined) {
+      // Nothing comes any more, so closing sends FIN just as well.
+      this.destroy();
+      return;
+    }
     const { ShutdownWrap } = needInternals();
     const request = new ShutdownWrap();
     request.oncomplete = () => this.finished();
@@ -368,6 +395,7 @@ export class RawStream implements ByteStream, ReadTarget {
     this.writing = false;
     this.writingBytes = 0;
     this.early = [];
+    this.endsAfterEarly = false;
     this.queue = undefined;
     this.queuedBytes = 0;
     large.delete(this);

@@ -6,7 +6,6 @@ import { type ByteStream, type StreamOwner, unmapped } from './byte-stream.ts';
 /** A connection on Node's public API: a `net.Socket`, or a `tls.TLSSocket` over one. */
 export class SocketStream implements ByteStream {
   readonly reusesBuffers = false;
-  readonly writesLater = true;
   private error: string | undefined;
   private waiting = false;
   private gone = false;
@@ -90,9 +89,12 @@ export class SocketStream implements ByteStream {
     const { socket } = this;
     if (this.gone) return this;
     this.gone = true;
+    socket.pause();
     for (const name of ['data', 'end', 'error', 'close']) socket.removeAllListeners(name);
     if (leftover.length > 0) socket.unshift(leftover);
     const tls = new TLSSocket(socket, { isServer: true, secureContext });
+    // Node keeps errors behind the handshake to itself where no `tls.Server` made the socket.
+    tls.on('_tlsError', (error: Error) => tls.destroy(error));
     const stream = new SocketStream(tls, this.owner, socket);
     tls.once('secure', () => {
       if (stream.gone) return;
