@@ -5,7 +5,10 @@ import type { Addresses } from '../core/types.ts';
 export interface StreamOwner {
   /** The connection that `connect` began is open. */
   onConnect(stream: ByteStream): void;
-  /** `bytes` are valid only during the call, or until a write of them has drained. */
+  /**
+   * `bytes` are valid only during the call, or until a write of them has drained: the stream must
+   * not be read before.
+   */
   onData(stream: ByteStream, bytes: Uint8Array): void;
   /** FIN from the peer. */
   onEnd(stream: ByteStream): void;

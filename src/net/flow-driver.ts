@@ -204,9 +204,13 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     this.over = true;
     this.next = undefined;
     this.inbox.length = 0;
-    this.session?.close();
     this.host.clock.delete(this);
     this.host.closed(this);
+    try {
+      this.session?.close();
+    } catch (error) {
+      this.host.internalError(error, this);
+    }
   }
 
   /** Our own defect must hurt this flow only. */

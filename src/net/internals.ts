@@ -77,7 +77,8 @@ interface Internals {
 }
 
 const STREAM_METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'shutdown'];
-const TCP_METHODS = ['close', 'reset', 'setNoDelay', 'connect', 'connect6', 'getsockname'];
+const NAME_METHODS = ['getsockname', 'getpeername'];
+const TCP_METHODS = ['close', 'reset', 'setNoDelay', 'connect', 'connect6', ...NAME_METHODS];
 const TLS_METHODS = ['receive', 'destroySSL', 'getProtocol'];
 
 function load(): Internals | undefined {

@@ -215,6 +215,8 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
       return undefined;
     }
     this.readSinceSweep = true;
+    // Closed from within, the buffer may still be written from.
+    this.lent = true;
     this.owner.onData(this, bytes);
     // Closed, or TLS has started: what follows is for a handle that is done with.
     if (this.buffer !== buffer || this.tcp === undefined) return undefined;
