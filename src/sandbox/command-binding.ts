@@ -34,15 +34,16 @@ function bindCall(
   if (most > MOST_PARAMETERS) throw new Error(`${spec.name} has too many parameters`);
   const required = spec.params.filter((param) => param.optional !== true).length;
   const [first, second, third] = spec.params.map((param) => argumentReader(spec.name, param));
-  const read = (reader: ArgumentReader | undefined, argc: number, argv: Handle, i: number) =>
-    reader?.(guest.abi, i < argc ? argv + i * VALUE_BYTES : guest.abi.undefined);
+  const { abi } = guest;
   return (argc, argv) => {
     const run = guest.runFor(spec.name);
     checkEvent(spec, run);
     if (argc > most || argc < required) throw new TypeError(countMessage(spec, argc));
-    const a = read(first, argc, argv, 0);
-    const b = read(second, argc, argv, 1);
-    return call(run, a, b, read(third, argc, argv, 2));
+    // What is not given is undefined: its reader, if there is one, has nothing to read.
+    const a = argc > 0 ? first?.(abi, argv) : undefined;
+    const b = argc > 1 ? second?.(abi, argv + VALUE_BYTES) : undefined;
+    const c = argc > 2 ? third?.(abi, argv + 2 * VALUE_BYTES) : undefined;
+    return call(run, a, b, c);
   };
 }
 

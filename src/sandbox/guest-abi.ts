@@ -238,6 +238,10 @@ export class GuestAbi {
 
   /** A string of one character for each byte. */
   newBinary(bytes: Uint8Array): Handle {
+    if (bytes.length + SERIAL_HEAD <= SCRATCH_BYTES) {
+      writeBinary(this.memory, this.scratch, bytes);
+      return this.decoded(this.scratchBuffer);
+    }
     return this.deserialized(bytes.length, (at) => writeBinary(this.memory, at, bytes));
   }
 
@@ -355,8 +359,13 @@ export class GuestAbi {
     const at = kept ? this.scratch : this.memory.allocate(total);
     write(at);
     const buffer = kept ? this.scratchBuffer : this.bufferOver(at, total);
-    const value = this.returned(this.quickJs._QTS_bjson_decode(this.context, buffer));
+    const value = this.decoded(buffer);
     if (!kept) this.free(buffer);
+    return value;
+  }
+
+  private decoded(buffer: Handle): Handle {
+    const value = this.returned(this.quickJs._QTS_bjson_decode(this.context, buffer));
     if (this.tag(value) === Tag.exception) throw new GuestFault('memory', 'out of memory');
     return value;
   }
