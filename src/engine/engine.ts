@@ -93,13 +93,12 @@ export class Engine {
       return;
     }
     this.stopping = true;
-    await this.watcher?.close();
     for (const server of servers) server.close();
     for (const pool of this.pools.values()) pool.close();
     const timer = setTimeout(() => {
       for (const server of servers) server.abort('the drain timeout is over');
     }, this.config?.drainTimeout ?? 0);
-    await Promise.all(servers.map((server) => server.idle()));
+    await Promise.all([this.watcher?.close(), ...servers.map((server) => server.idle())]);
     clearTimeout(timer);
   }
 
@@ -108,9 +107,8 @@ export class Engine {
     const blueprint = await draw(this.file, this.logger);
     await this.watcher?.set(blueprint.files);
     let problems: readonly Problem[] = withoutRepeats(blueprint.problems);
-    if (blueprint.built !== undefined && !this.stopping) {
-      problems = await this.putToWork(blueprint.built);
-    }
+    if (blueprint.built !== undefined) problems = await this.putToWork(blueprint.built);
+    if (this.stopping) return false;
     for (const problem of problems) this.tell('error', problem);
     if (problems.length > 0) {
       this.logger.error('reload refused; the last good configuration goes on');
@@ -134,7 +132,7 @@ export class Engine {
     });
   }
 
-  /** Brings the running virtual servers in line with the plans, all or nothing. */
+  /** Brings the running virtual servers in line with the plans, all or nothing; nothing after `stop`. */
   private async putToWork(built: NonNullable<Blueprint['built']>): Promise<readonly Problem[]> {
     const { config, plans } = built;
     const context: GenerationContext = {
@@ -145,7 +143,7 @@ export class Engine {
     };
     const pools = await this.openPools(config);
     const { opened, problems } = await this.openNew(plans, context);
-    if (problems.length > 0) {
+    if (problems.length > 0 || this.stopping) {
       for (const server of opened.values()) server.close();
       for (const pool of pools.values()) if (this.pools.get(pool.name) !== pool) pool.close();
       return problems;

@@ -40,6 +40,8 @@ export class Listener {
       server.on('connection', (socket: Socket) => {
         listener.accept((owner) => new SocketStream(socket, owner));
       });
+      // A connection that could not be accepted, for want of file descriptors, is no reason to stop.
+      server.on('error', () => {});
     }
     return listener;
   }

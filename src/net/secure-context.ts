@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 
 /** What TLS towards clients is made of. */
@@ -25,8 +25,8 @@ export function serverContext(settings: SecureContextSettings, ticketKeys: Buffe
     maxVersion,
     ...(passphrase !== undefined && { passphrase }),
     ...(ciphers !== undefined && { ciphers }),
-    // Sessions of one virtual server and profile mean nothing to another.
-    sessionIdContext: randomBytes(16).toString('hex'),
+    // Sessions of one virtual server and profile mean nothing to another. At most 32 characters.
+    sessionIdContext: createHash('sha256').update(ticketKeys).digest('hex').slice(0, 32),
     ticketKeys,
   });
 }
