@@ -7,13 +7,14 @@ import {
   type VirtualServerConfig,
 } from '../config/index.ts';
 import type { Logger } from '../core/logger.ts';
-import type { RuleInstance, RuleProblem } from '../sandbox/index.ts';
+import type { LoadedRules, RuleProblem } from '../sandbox/index.ts';
 import { loadRules } from './generation.ts';
 
 /** A virtual server, checked and ready to be put to work. */
 export interface VirtualServerPlan {
   readonly config: VirtualServerConfig;
-  readonly instance: RuleInstance | undefined;
+  /** Undefined without rules. */
+  readonly rules: LoadedRules | undefined;
   /** Differs when anything that decides its behaviour differs. */
   readonly fingerprint: string;
 }
@@ -44,7 +45,7 @@ export async function draw(file: string, logger: Logger): Promise<Blueprint> {
     ruleProblems.push(...(rules?.problems ?? []));
     plans.push({
       config: virtualServer,
-      instance: rules?.instance,
+      rules,
       fingerprint: await fingerprint(virtualServer, rules?.files ?? []),
     });
   }

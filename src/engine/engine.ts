@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import {
   type Config,
   type FileWatcher,
+  type ListenAddress,
   type VirtualServerConfig,
   watchFiles,
 } from '../config/index.ts';
@@ -78,7 +79,12 @@ export class Engine {
    * wrong, nothing changes, and the log tells what. Settles with whether it was right.
    */
   reload(): Promise<boolean> {
-    this.reloading = this.reloading.then(() => this.reloadOnce());
+    this.reloading = this.reloading
+      .then(() => this.reloadOnce())
+      .catch((error: unknown) => {
+        this.logger.error('internal error; the last good configuration goes on', { error });
+        return false;
+      });
     return this.reloading;
   }
 
@@ -153,7 +159,7 @@ export class Engine {
     for (const plan of plans) {
       const { name } = plan.config;
       const server = opened.get(name) ?? this.refresh(plan, context, config);
-      if (server !== undefined) next.set(name, server);
+      next.set(name, server ?? this.handOver(plan, plans, context));
     }
     for (const [name, server] of this.virtualServers) {
       if (next.get(name) !== server) this.retire(server, config);
@@ -189,9 +195,9 @@ export class Engine {
     const opened = new Map<string, VirtualServer>();
     const problems: Problem[] = [];
     for (const plan of plans) {
-      if (this.keepsListening(plan.config)) continue;
+      if (this.keepsListening(plan.config) || this.donorFor(plan, plans) !== undefined) continue;
       try {
-        const generation = new Generation(plan.config, plan.instance, context);
+        const generation = new Generation(plan.config, plan.rules, context);
         const server = await VirtualServer.open(generation, plan.fingerprint, this.logger);
         opened.set(plan.config.name, server);
       } catch (error) {
@@ -203,11 +209,34 @@ export class Engine {
 
   private keepsListening({ name, listen }: VirtualServerConfig): boolean {
     const running = this.virtualServers.get(name);
-    return (
-      running?.listen?.host === listen?.host &&
-      running?.listen?.port === listen?.port &&
-      running !== undefined
+    return running !== undefined && isSameAddress(running.listen, listen);
+  }
+
+  /**
+   * The running virtual server that listens where a plan's shall listen, and is to leave there: it
+   * was renamed or removed, or the addresses of two were swapped.
+   */
+  private donorFor(
+    plan: VirtualServerPlan,
+    plans: readonly VirtualServerPlan[],
+  ): VirtualServer | undefined {
+    const { listen } = plan.config;
+    if (listen === undefined || listen.port === 0) return undefined;
+    const stays = (server: VirtualServer) =>
+      plans.some(({ config }) => config.name === server.name && this.keepsListening(config));
+    return [...this.virtualServers.values()].find(
+      (server) => isSameAddress(server.listen, listen) && !stays(server),
     );
+  }
+
+  private handOver(
+    plan: VirtualServerPlan,
+    plans: readonly VirtualServerPlan[],
+    context: GenerationContext,
+  ): VirtualServer {
+    const listener = this.donorFor(plan, plans)?.takeListener();
+    const generation = new Generation(plan.config, plan.rules, context);
+    return VirtualServer.over(listener, generation, plan.fingerprint, this.logger);
   }
 
   /** Gives a running virtual server its new generation, unless nothing about it has changed. */
@@ -216,9 +245,10 @@ export class Engine {
     context: GenerationContext,
     config: Config,
   ): VirtualServer | undefined {
+    if (!this.keepsListening(plan.config)) return undefined;
     const server = this.virtualServers.get(plan.config.name);
     if (server !== undefined && server.fingerprint !== plan.fingerprint) {
-      const generation = new Generation(plan.config, plan.instance, context);
+      const generation = new Generation(plan.config, plan.rules, context);
       server.use(generation, plan.fingerprint, ending(config));
     }
     return server;
@@ -241,6 +271,10 @@ export class Engine {
     }
     return keys;
   }
+}
+
+function isSameAddress(a: ListenAddress | undefined, b: ListenAddress | undefined): boolean {
+  return a?.host === b?.host && a?.port === b?.port;
 }
 
 function ending(config: Config): 'keep' | { afterMs: number } {

@@ -54,20 +54,22 @@ export class Generation implements FlowHost {
   /** Called when a flow of this generation has ended. */
   onClosed: () => void = () => {};
 
+  private instance: RuleInstance | undefined;
   private readonly clientContext: SecureContext | undefined;
 
   constructor(
     readonly config: VirtualServerConfig,
-    private instance: RuleInstance | undefined,
+    private readonly rules: LoadedRules | undefined,
     private readonly context: GenerationContext,
   ) {
     const { tcp } = config;
     this.virtualServer = config.name;
+    this.instance = rules?.instance;
     this.clock = context.clock;
     this.debug = this.wants('debug');
     this.queueLimit = tcp.queueLimit;
     this.setup = {
-      events: instance?.events ?? NO_EVENTS,
+      events: rules?.instance?.events ?? NO_EVENTS,
       clientTls: config.clientSsl !== undefined,
       pool: config.pool?.name,
       collectLimit: tcp.collectLimit,
@@ -169,15 +171,16 @@ export class Generation implements FlowHost {
     logger.warn('the sandbox is replaced after a fault of its rules', {
       virtualServer: this.virtualServer,
     });
-    const { instance, problems } = await loadRules(this.config, logger);
-    if (instance === undefined) {
+    // From the sources of this generation: what was saved meanwhile may be wrong, or refused.
+    const again = await this.rules?.rebuild();
+    if (again?.instance === undefined) {
       logger.error('the rules do not load any more; the spoiled sandbox stays', {
         virtualServer: this.virtualServer,
-        error: problems[0]?.message,
+        error: again?.problems[0]?.message,
       });
       return;
     }
-    this.instance = instance;
+    this.instance = again.instance;
     this.watchInstance();
   }
 }

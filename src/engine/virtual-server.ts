@@ -15,7 +15,7 @@ export class VirtualServer {
   private connections = 0;
   private refused = 0;
   private lastLimitLog = 0;
-  private onIdle: (() => void) | undefined;
+  private readonly onIdle: (() => void)[] = [];
 
   private constructor(
     private current: Generation,
@@ -33,10 +33,19 @@ export class VirtualServer {
     logger: Logger,
   ): Promise<VirtualServer> {
     const { listen } = generation.config;
-    let server: VirtualServer | undefined;
-    const listener =
-      listen && (await Listener.open(listen.host, listen.port, (take) => server?.accept(take)));
-    server = new VirtualServer(generation, fingerprint, logger, listener);
+    const listener = listen && (await Listener.open(listen.host, listen.port, refuse));
+    return VirtualServer.over(listener, generation, fingerprint, logger);
+  }
+
+  /** Serves the connections of a listener that is there already, if there is one. */
+  static over(
+    listener: Listener | undefined,
+    generation: Generation,
+    fingerprint: string,
+    logger: Logger,
+  ): VirtualServer {
+    const server = new VirtualServer(generation, fingerprint, logger, listener);
+    if (listener !== undefined) listener.accept = (take) => server.accept(take);
     return server;
   }
 
@@ -57,10 +66,6 @@ export class VirtualServer {
     return this.listener?.endpoint;
   }
 
-  get openConnections(): number {
-    return this.connections;
-  }
-
   /** Serves new connections with another generation. The open ones go on, drain or end. */
   use(generation: Generation, fingerprint: string, end: 'keep' | { afterMs: number }): void {
     const former = this.current;
@@ -78,12 +83,17 @@ export class VirtualServer {
     this.listener = undefined;
   }
 
+  /** Gives the listener away, for another virtual server on the same address. */
+  takeListener(): Listener | undefined {
+    const { listener } = this;
+    this.listener = undefined;
+    return listener;
+  }
+
   /** Settles when no connection is open. */
   idle(): Promise<void> {
     if (this.connections === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.onIdle = resolve;
-    });
+    return new Promise((resolve) => this.onIdle.push(resolve));
   }
 
   abort(reason: string): void {
@@ -95,14 +105,14 @@ export class VirtualServer {
       this.connections -= 1;
       if (generation !== this.current && generation.flows.size === 0)
         this.former.delete(generation);
-      if (this.connections === 0) this.onIdle?.();
+      if (this.connections === 0) for (const settle of this.onIdle.splice(0)) settle();
     };
   }
 
   private accept(take: (owner: StreamOwner) => ByteStream): void {
     const limit = this.current.config.connectionLimit;
     if (limit > 0 && this.connections >= limit) {
-      take(NOBODY).reset();
+      refuse(take);
       this.logRefusal(limit);
       return;
     }
@@ -131,6 +141,10 @@ function endLater(generation: Generation, afterMs: number, reason: string): void
     return;
   }
   setTimeout(() => generation.abort(reason), afterMs).unref();
+}
+
+function refuse(take: (owner: StreamOwner) => ByteStream): void {
+  take(NOBODY).reset();
 }
 
 /** Owns connections that are refused. */

@@ -68,6 +68,8 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
    */
   private sends = 0;
   private writing = false;
+  /** Small writes wait for the end of the turn. */
+  private deferred = false;
   /** At most what the kernel has not taken of the write under way. */
   private writingBytes = 0;
   private queue: Uint8Array[] | undefined;
@@ -110,6 +112,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     this.queuedBytes += bytes.length;
     if (!this.writing) {
       this.writing = true;
+      this.deferred = true;
       flushLater(this);
     }
     return false;
@@ -117,9 +120,19 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
 
   /** Called at the end of the turn in which a small write was queued. */
   flush(): void {
-    if (this.tcp === undefined) return;
+    if (!this.deferred || this.tcp === undefined) return;
+    this.deferred = false;
     this.writing = false;
     this.sendQueue();
+  }
+
+  /** A last answer reaches the kernel before the connection is closed. */
+  private sendDeferred(): void {
+    if (!this.deferred) return;
+    this.deferred = false;
+    this.writing = false;
+    const bytes = this.takeQueue();
+    if (bytes !== undefined) this.send(bytes);
   }
 
   end(): void {
@@ -129,6 +142,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   }
 
   reset(): void {
+    this.sendDeferred();
     const { tcp, tls } = this;
     if (tcp === undefined) return;
     // The system refuses a reset behind a FIN (EINVAL); a close discards just as well.
@@ -138,6 +152,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   }
 
   destroy(): void {
+    this.sendDeferred();
     if (this.tcp === undefined) return;
     this.closeHandles();
     this.forget();

@@ -2,7 +2,7 @@ import type { CommandSpec } from '../commands/spec.ts';
 import { type RuleError, RuleRun, type RuleServices, type RunOutcome } from '../core/rule-run.ts';
 import { Instance, type RuleInstance } from './instance.ts';
 import { defaultLimits, type SandboxLimits } from './limits.ts';
-import { RuleSources } from './rule-sources.ts';
+import { type ParsedFile, RuleSources } from './rule-sources.ts';
 import type { RuleProblem } from './source-table.ts';
 
 /** A rule of a virtual server. */
@@ -17,10 +17,12 @@ export interface RuleSource {
 
 export interface LoadedRules {
   /** Absent when there are problems. */
-  instance?: RuleInstance;
-  problems: readonly RuleProblem[];
+  readonly instance?: RuleInstance;
+  readonly problems: readonly RuleProblem[];
   /** Every file read or looked for, rules and modules, also when there are problems. */
-  files: readonly string[];
+  readonly files: readonly string[];
+  /** Loads the same rules again from what was read, whatever the files say now. */
+  readonly rebuild: () => Promise<LoadedRules>;
 }
 
 export interface BuildArguments {
@@ -41,7 +43,20 @@ export async function buildRuleInstance(args: BuildArguments): Promise<LoadedRul
   const limits = { ...defaultLimits, ...args.limits };
   const sources = new RuleSources();
   const mains = args.rules.map((rule) => ({ rule, main: sources.load(rule.name, rule.path)[0] }));
-  const result = (problems: readonly RuleProblem[]) => ({ problems, files: [...sources.files] });
+  return instantiate(args, limits, sources, mains);
+}
+
+async function instantiate(
+  args: BuildArguments,
+  limits: SandboxLimits,
+  sources: RuleSources,
+  mains: readonly { rule: RuleSource; main: ParsedFile | undefined }[],
+): Promise<LoadedRules> {
+  const result = (problems: readonly RuleProblem[]) => ({
+    problems,
+    files: [...sources.files],
+    rebuild: () => instantiate(args, limits, sources, mains),
+  });
   if (sources.problems.length > 0) return result(sources.problems);
 
   const instance = await Instance.create(args.commands, sources, limits);

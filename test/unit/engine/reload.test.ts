@@ -164,6 +164,29 @@ describe('reload', () => {
     expect(await ask(open, 'hello')).toBe('old hello');
   });
 
+  it('renames a virtual server, and swaps two addresses', async () => {
+    const [here, there] = [await freePort(), await freePort()];
+    const servers = (one: string, two: string, portOfOne: number, portOfTwo: number) => ({
+      virtualServers: {
+        [one]: { listen: `127.0.0.1:${portOfOne}`, pool: 'servers', rules: ['./prefix.js'] },
+        [two]: { listen: `127.0.0.1:${portOfTwo}`, pool: 'servers' },
+      },
+      pools: { servers: { members: [`127.0.0.1:${echo}`] } },
+    });
+    lab.write('prefix.js', prefix('ruled'));
+    const engine = await lab.start(servers('a', 'b', here, there));
+    const open = await greeted(engine, 'a');
+    lab.configure(servers('c', 'b', here, there));
+    expect(await engine.reload()).toBe(true);
+    expect(await ask(await greeted(engine, 'c'), 'hello')).toBe('ruled hello');
+    lab.configure(servers('c', 'b', there, here));
+    expect(await engine.reload()).toBe(true);
+    expect([portOf(engine, 'c'), portOf(engine, 'b')]).toEqual([there, here]);
+    expect(await ask(await greeted(engine, 'c'), 'hello')).toBe('ruled hello');
+    expect(await ask(await greeted(engine, 'b'), 'hello')).toBe('hello');
+    expect(await ask(open, 'hello')).toBe('ruled hello');
+  });
+
   it.each(['keep', 'drain', 'close'])('removes a virtual server (%s)', async (connections) => {
     lab.write('prefix.js', prefix('old'));
     const all = config({ reload: { connections }, drainTimeout: '300ms' });

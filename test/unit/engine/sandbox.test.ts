@@ -77,6 +77,17 @@ describe('a rule that fails', () => {
     expect(lab.logger.with('rule ./rule.js failed in CLIENT_DATA')).toHaveLength(1);
   });
 
+  it('is replaced from what it was made of, whatever the file says now', async () => {
+    const engine = await start();
+    lab.write('rule.js', 'not a rule at all (');
+    const culprit = await greeted(engine);
+    culprit.socket.write('hoard\n');
+    await culprit.untilClosed();
+    await lab.logger.untilLogged('the sandbox is replaced');
+    await untilReplaced(engine);
+    expect(lab.logger.with('do not load any more')).toHaveLength(0);
+  });
+
   it('time after time is replaced time after time', async () => {
     const engine = await start();
     for (let turn = 1; turn <= 3; turn++) {
