@@ -3,14 +3,7 @@ import ipaddr from 'ipaddr.js';
 import type { RuleRun } from '../core/rule-run.ts';
 import type { Addresses, Side } from '../core/types.ts';
 import { type CommandSpec, command } from './spec.ts';
-import { namedSide } from './tcp.ts';
-
-const sideParam = {
-  name: 'side',
-  type: 'string',
-  optional: true,
-  values: ['clientside', 'serverside'],
-} as const;
+import { namedSide, sideParam } from './tcp.ts';
 
 function addressOf(run: RuleRun, side: Side, end: keyof Addresses): string {
   return run.services.addresses(side)?.[end].address ?? '';

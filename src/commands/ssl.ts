@@ -1,14 +1,7 @@
 import type { RuleRun } from '../core/rule-run.ts';
 import { flowOf, payloadCommands } from './payload.ts';
 import { type CommandSpec, command } from './spec.ts';
-import { namedSide } from './tcp.ts';
-
-const sideParam = {
-  name: 'side',
-  type: 'string',
-  optional: true,
-  values: ['clientside', 'serverside'],
-} as const;
+import { namedSide, sideParam } from './tcp.ts';
 
 function setTls(run: RuleRun, name: string, sideName: string | undefined, enabled: boolean): void {
   const side = namedSide(run, sideName);

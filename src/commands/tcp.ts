@@ -3,7 +3,8 @@ import type { Addresses, Side } from '../core/types.ts';
 import { flowOf, payloadCommands } from './payload.ts';
 import { type CommandSpec, command } from './spec.ts';
 
-const sideParam = {
+/** An optional argument that names a side; without it the current one is meant. */
+export const sideParam = {
   name: 'side',
   type: 'string',
   optional: true,
