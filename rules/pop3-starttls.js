@@ -13,7 +13,7 @@
 // command and not by its text. What the rule answers itself waits until nothing is outstanding:
 // pipelined commands (RFC 2449, section 6.6) get their answers in order. An answer of several lines
 // to a command that is not known here is taken for one line, and the others for unasked ones.
-import { Lines, splitCommand, withoutEnd } from './lib/lines.js';
+import { isText, Lines, splitCommand, withoutEnd } from './lib/lines.js';
 import { aBoolean, aRealm, checkOptions, oneOf } from './lib/options.js';
 import { responseWithRealm, withRealm } from './lib/sasl.js';
 
@@ -103,6 +103,7 @@ const BEGIN_TLS = '+OK Begin TLS negotiation\r\n';
 const TLS_ALREADY = '-ERR TLS is active already\r\n';
 const TLS_FIRST = '-ERR Use STLS first\r\n';
 const TOO_LONG = '-ERR The line is too long\r\n';
+const NO_TEXT = '-ERR The line has a control character\r\n';
 
 /** Takes the client's lines, up to one that has to wait. The client is the current side. */
 function takeCommands(pop3) {
@@ -137,8 +138,9 @@ function takeLine(pop3, lines) {
     return '';
   }
   const tooLong = pop3.skips || isTooLong(pop3, line, line.length);
-  const command = tooLong ? undefined : splitCommand(withoutEnd(line));
-  const reply = tooLong ? TOO_LONG : ownReply(pop3, command.word);
+  const text = withoutEnd(line);
+  const command = tooLong ? undefined : splitCommand(text);
+  const reply = tooLong ? TOO_LONG : ownReply(pop3, text, command.word);
   pop3.waits = pop3.outstanding.length >= (reply === undefined ? MOST_OUTSTANDING : 1);
   if (pop3.waits) return undefined;
   if (reply === undefined) {
@@ -152,7 +154,8 @@ function takeLine(pop3, lines) {
 }
 
 /** What the rule answers to a command that the server must not see. */
-function ownReply(pop3, word) {
+function ownReply(pop3, text, word) {
+  if (!isText(text)) return NO_TEXT;
   if (word === 'STLS') return pop3.tls ? TLS_ALREADY : BEGIN_TLS;
   return options.requireTls && !pop3.tls && NEEDS_TLS.has(word) ? TLS_FIRST : undefined;
 }
@@ -206,8 +209,8 @@ function authWithRealm(pop3, argument) {
 /** Takes the answer to a challenge. `*` makes the server end the login (RFC 5034, section 4). */
 function takeResponse(pop3, lines, line) {
   const text = withoutEnd(line);
-  const tooLong = pop3.skips || isTooLong(pop3, line, line.length);
-  const changed = tooLong ? '*' : responseWithRealm(pop3.mechanism, text, options.realm);
+  const isBad = pop3.skips || isTooLong(pop3, line, line.length) || !isText(text);
+  const changed = isBad ? '*' : responseWithRealm(pop3.mechanism, text, options.realm);
   pop3.challenged = false;
   pop3.skips = false;
   pop3.mechanism = '';
@@ -225,7 +228,7 @@ function skipLongLine(pop3, lines) {
 /** Whether a line of this length is too long. `line` may be only its beginning. */
 function isTooLong(pop3, line, length) {
   if (length <= LONGEST_COMMAND) return false;
-  const mayBeLong = pop3.challenged || splitCommand(line).word === 'AUTH';
+  const mayBeLong = pop3.challenged || splitCommand(line.slice(0, LONGEST_COMMAND)).word === 'AUTH';
   return length > (mayBeLong ? LONGEST_RESPONSE : LONGEST_COMMAND);
 }
 

@@ -219,7 +219,8 @@ declare namespace TCP {
 
     /**
      * The offset of the first occurrence of `needle` in the held bytes, from `from` (default 0) on,
-     * or -1. Cheaper than `payload().indexOf()`: the bytes are not handed to the rule.
+     * or -1. `needle` has at most 250 bytes. Cheaper than `payload().indexOf()`: the bytes are not
+     * handed to the rule.
      *
      * Valid in every event but RULE_INIT.
      */
@@ -327,7 +328,8 @@ declare namespace SSL {
 
     /**
      * The offset of the first occurrence of `needle` in the held bytes, from `from` (default 0) on,
-     * or -1. Cheaper than `payload().indexOf()`: the bytes are not handed to the rule.
+     * or -1. `needle` has at most 250 bytes. Cheaper than `payload().indexOf()`: the bytes are not
+     * handed to the rule.
      *
      * Valid in every event but RULE_INIT.
      */

@@ -79,6 +79,14 @@ export function withoutEnd(line) {
 }
 
 /**
+ * Whether a line has no control characters but tabs. What a POP3 client sends has none (RFC 1939,
+ * section 3), and a server might take a CR or NUL for the end of the line, or leave it out.
+ */
+export function isText(line) {
+  return /^[\t -~\x80-\xff]*$/.test(line);
+}
+
+/**
  * The word that a command line begins with, in capitals, and its argument, which is all that
  * follows the blanks behind it. Only ASCII letters make a word, so it is found whatever a lenient
  * server takes for the end of it.

@@ -34,7 +34,14 @@ function range(run: RuleRun, side: Side, first?: number, length?: number): Uint8
   return held.subarray(first, first + length);
 }
 
+/** Up to here the search takes time that grows with the held bytes only, whatever both contain. */
+const LONGEST_NEEDLE = 250;
+
+/** @throws RangeError when the needle is too long */
 function indexOf(held: Uint8Array, needle: Uint8Array, from: number): number {
+  if (needle.length > LONGEST_NEEDLE) {
+    throw new RangeError(`payload.indexOf: needle must have at most ${LONGEST_NEEDLE} bytes`);
+  }
   const buffer = Buffer.from(held.buffer, held.byteOffset, held.length);
   return needle.length === 0 ? Math.min(from, held.length) : buffer.indexOf(needle, from);
 }
@@ -142,7 +149,7 @@ function reading(layer: Layer): readonly CommandSpec[] {
         ],
         returns: 'integer',
         validIn: 'connection',
-        doc: 'The offset of the first occurrence of `needle` in the held bytes, from `from` (default 0) on, or -1. Cheaper than `payload().indexOf()`: the bytes are not handed to the rule.',
+        doc: `The offset of the first occurrence of \`needle\` in the held bytes, from \`from\` (default 0) on, or -1. \`needle\` has at most ${LONGEST_NEEDLE} bytes. Cheaper than \`payload().indexOf()\`: the bytes are not handed to the rule.`,
       },
       (run, needle, from) =>
         indexOf(run.payload(sideFor(run, layer, name('.indexOf'))), needle, from ?? 0),

@@ -141,7 +141,9 @@ export class GuestAbi {
   }
 
   newObject(): Handle {
-    return this.returned(this.quickJs._QTS_NewObject(this.context));
+    const object = this.returned(this.quickJs._QTS_NewObject(this.context));
+    if (this.tag(object) !== Tag.object) throw new GuestFault('memory', 'out of memory');
+    return object;
   }
 
   duplicate(value: Handle): Handle {

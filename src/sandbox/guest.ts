@@ -146,13 +146,13 @@ export class Guest {
   }
 
   /**
-   * Runs the promise jobs. None may be left: it would run in another connection's entry. As jobs
-   * cannot be taken back, a guest that goes on making them is dead.
+   * Runs the promise jobs. As jobs cannot be taken back, a guest that goes on making them is dead.
+   * When the budget is spent some may be left: they are for `clearJobs`.
    */
   drain(): Failure | undefined {
     let left = this.limits.jobsPerEntry;
-    while (this.abi.hasJobs()) {
-      if (left <= 0 || this.budget.isSpent || this.fault !== undefined) {
+    while (this.abi.hasJobs() && !this.budget.isSpent) {
+      if (left <= 0 || this.fault !== undefined) {
         this.die('promise jobs were left behind');
         break;
       }
@@ -169,13 +169,17 @@ export class Guest {
     return this.check();
   }
 
-  /** Runs the promise jobs that a failed event has left, with a budget of their own. */
+  /**
+   * Runs the promise jobs that a failed event has left, with a budget of their own. None may be
+   * left then: it would run in another connection's entry.
+   */
   clearJobs(): void {
     if (this.dead !== undefined || !this.abi.hasJobs()) return;
     this.run = undefined;
     this.budget.renew(1);
     try {
       this.drain();
+      if (this.abi.hasJobs()) this.die('promise jobs were left behind');
     } catch (error) {
       this.crashed(error);
     }

@@ -58,6 +58,8 @@ export class Instance implements RuleInstance, SessionHost, ModuleSource {
 
   private readonly registrations: Registration[] = [];
   private loading: RuleSource | undefined;
+  /** The main file of the rule that was loaded last, which its own modules may import. */
+  private main: { file: ParsedFile; name: string } | undefined;
   /** What the guest knows, by the names that it knows it by. */
   private readonly files = new Map<string, SourceFile>();
   private readonly modules = new Map<string, ParsedFile>();
@@ -110,6 +112,7 @@ export class Instance implements RuleInstance, SessionHost, ModuleSource {
     const { guest, limits } = this;
     const prefix = optionsLine(rule);
     const name = this.addFile(basename(main.path), main, [...prefix].length);
+    this.main = { file: main, name };
     const run = new RuleRun('RULE_INIT', undefined, services);
     run.rule = rule.name;
     this.loading = rule;
@@ -132,6 +135,7 @@ export class Instance implements RuleInstance, SessionHost, ModuleSource {
   /** To be called when all rules are evaluated: puts their handlers in order. */
   loaded(): void {
     this.sources = undefined;
+    this.main = undefined;
     this.modules.clear();
     const sorted = this.registrations.toSorted((a, b) => a.priority - b.priority);
     for (const event of sorted.map((handler) => handler.event)) {
@@ -148,6 +152,7 @@ export class Instance implements RuleInstance, SessionHost, ModuleSource {
     const path = importer && this.sources?.target(importer.path, specifier);
     const module = path === undefined ? undefined : this.sources?.file(path);
     if (module === undefined) return undefined;
+    if (module === this.main?.file) return this.main.name;
     for (const [name, known] of this.modules) if (known === module) return name;
     const main = this.loading?.path ?? module.path;
     const name = this.addFile(relative(dirname(main), module.path), module, 0);

@@ -220,6 +220,7 @@ export class Session implements RuleSession, Visitor {
     const failure = guest.drain();
     if (failure === undefined) return undefined;
     if (this.current !== undefined) return this.failed(failure);
+    guest.clearJobs();
     wait.run.services.log('error', wait.run.rule, `after ${wait.run.event}: ${failure.message}`);
     return DONE;
   }

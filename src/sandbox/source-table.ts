@@ -31,6 +31,7 @@ export interface RuleProblem {
 }
 
 const WIDEST = 100;
+const LINE_END = /\r\n|[\n\r\u2028\u2029]/;
 /** `    at name (file:line:column)`, or without a name. */
 const FRAME = /^\s*at (?:.*\()?(.+):(\d+):(\d+)\)?$/;
 
@@ -53,18 +54,32 @@ export function placeOfStack(
     if (frame === null || file === undefined) continue;
     const line = Number(frame[2]);
     const column = Number(frame[3]) - (line === 1 ? file.prefix : 0);
-    return placeIn(file, line, fromCodePoints(lineOf(file, line), Math.max(column, 1)));
+    const place = placeOfGuest(file, line, Math.max(column, 1));
+    if (place !== undefined) return place;
   }
   return undefined;
 }
 
-function lineOf(source: Pick<SourceFile, 'text'>, line: number): string {
-  return source.text.split(/\r\n|[\n\r\u2028\u2029]/)[line - 1] ?? '';
+/**
+ * QuickJS counts lines by their LF alone and columns in code points; editors and this program know
+ * other ends of lines and count UTF-16 units. Undefined: a rule made the place up.
+ */
+function placeOfGuest(file: SourceFile, line: number, column: number): SourcePlace | undefined {
+  const lines = file.text.split('\n');
+  const text = lines[line - 1];
+  if (text === undefined) return undefined;
+  const before = [...lines.slice(0, line - 1), beforeColumn(text, column)].join('\n');
+  const shown = before.split(LINE_END);
+  return placeIn(file, shown.length, (shown.at(-1) ?? '').length + 1);
 }
 
-/** QuickJS counts columns in code points, editors and this program in UTF-16 units. */
-function fromCodePoints(text: string, column: number): number {
-  return [...text].slice(0, column - 1).join('').length + 1;
+function lineOf(source: Pick<SourceFile, 'text'>, line: number): string {
+  return source.text.split(LINE_END)[line - 1] ?? '';
+}
+
+/** What stands before a column that is counted in code points. */
+function beforeColumn(text: string, column: number): string {
+  return [...text].slice(0, column - 1).join('');
 }
 
 function excerpt(text: string, line: number, column: number): string {

@@ -20,12 +20,22 @@ let amaro: Amaro | undefined;
  * (enums, namespaces, parameter properties) is an error. The library loads on first use.
  */
 export function stripTypes(text: string): { code: string } | { error: StripError } {
-  amaro ??= createRequire(import.meta.url)('amaro') as Amaro;
+  amaro ??= load();
   try {
     return { code: amaro.transformSync(text, { mode: 'strip-only' }).code };
   } catch (report) {
+    // Not a report: the library's own program has failed, as it does when the source nests too
+    // deeply, and it takes no other source after that.
+    if (typeof report !== 'string') amaro = undefined;
     return { error: readReport(String(report)) };
   }
+}
+
+/** The library, in a state of its own. */
+function load(): Amaro {
+  const require = createRequire(import.meta.url);
+  delete require.cache[require.resolve('amaro')];
+  return require('amaro') as Amaro;
 }
 
 /** Reads the library's report: a message, the line with its number, carets under the place. */

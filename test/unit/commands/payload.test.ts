@@ -101,6 +101,13 @@ describe.each(LAYERS)('$layer on a side with tls $tls', ({ layer, tls }) => {
       );
     });
 
+    it('.indexOf takes no needle with which the search would take long', () => {
+      const find = (length: number) =>
+        call({ client }, name('payload.indexOf'), bytes('a'.repeat(length))).result;
+      expect(find(250)).toBe(-1);
+      expect(() => find(251)).toThrow(RangeError);
+    });
+
     it('.indexOf looks only at the held bytes of a larger buffer', () => {
       const run = runIn({ client: { tls, payload: 'ab\ncd\n' } });
       callIn(run, name('release'), 3);

@@ -162,6 +162,33 @@ describe('the first line', () => {
   });
 });
 
+describe('places', () => {
+  it.each([
+    ['\r', 3, 1],
+    ['\u2028', 3, 1],
+    ['\r\n', 3, 1],
+  ])('count %j as an end of a line, as editors do', async (end, line, column) => {
+    const world = new World();
+    const path = join(folderWith({ 'rule.js': `let a;${end}${end}nothing();${end}` }), 'rule.js');
+    const { problems } = await world.load([{ path }]);
+    expect(problems).toMatchObject([
+      { line, column, excerpt: expect.stringContaining('nothing();') },
+    ]);
+  });
+
+  it.each([['0:1'], ['9:1'], [`${'9'.repeat(400)}:1`]])(
+    'that a rule makes up and that do not exist are none: %s',
+    async (place) => {
+      const world = new World();
+      const instance = await world.instance(`when('CLIENT_ACCEPTED', () => {
+      throw Object.defineProperty(new Error('x'), 'stack', { value: 'at f (rule.js:${place})' }); });`);
+      const error = world.failure(instance.open());
+      expect(error.message).toBe('Error: x');
+      expect(error.line).toBeUndefined();
+    },
+  );
+});
+
 describe('columns', () => {
   it('count UTF-16 units, as editors do', async () => {
     const world = new World();

@@ -135,6 +135,30 @@ describe('a handler that runs too long', () => {
   });
 });
 
+describe('promise jobs behind one that spins', () => {
+  const jobs = `Promise.resolve().then(() => { for (;;); });
+    for (let i = 0; i < 40; i++) Promise.resolve().then(() => {});`;
+
+  it('fail only the connection', async () => {
+    const { world, instance, neighbour, error } = await victim(jobs);
+    expect(error.reason).toBe('timeout');
+    expectUsable(world, neighbour);
+    expect(instance.retired).toBe(false);
+  });
+
+  it('that run when no event does are for no other connection', async () => {
+    const world = new World();
+    const instance = await world.instance(`
+      ${onAccept(`fetch('x').then(() => { ${jobs} Promise.resolve().then(() => log('ran')); });`)}
+      when('CLIENT_DATA', () => {});`);
+    world.fire(instance.open(), 'CLIENT_ACCEPTED');
+    world.settles[0]?.({ ok: true });
+    world.fire(instance.open(), 'CLIENT_DATA');
+    expect(world.logs).toEqual(['error rule: after CLIENT_ACCEPTED: the event took too long']);
+    expect(instance.retired).toBe(false);
+  });
+});
+
 describe('promise jobs without end', () => {
   it('fail the connection and end the instance', async () => {
     const { world, instance, neighbour, error, announced } = await victim(
@@ -261,6 +285,18 @@ describe('memory', () => {
     instance.onRetired = () => retired++;
     expect(world.fire(instance.open(), 'CLIENT_ACCEPTED').outcome).toEqual({ type: 'done' });
     expect([instance.retired, retired]).toEqual([true, 1]);
+  });
+
+  it('that a connection finds full fails its first event as such', async () => {
+    const world = new World();
+    const instance = await world.instance(
+      `${onAccept('try { for (statics.a = null; ; ) statics.a = { a: statics.a, b: 1 }; } catch {}')}
+       when('CLIENT_DATA', (c) => log(typeof c));`,
+      patient,
+    );
+    expect(world.fire(instance.open(), 'CLIENT_ACCEPTED').outcome).toEqual({ type: 'done' });
+    expect(world.failure(instance.open(), 'CLIENT_DATA').reason).toBe('memory');
+    expect(world.logs).toEqual([]);
   });
 
   it('that the payload does not fit in fails the event', async () => {

@@ -19,6 +19,30 @@ async function problemOf(files: Record<string, string | Uint8Array>, main = 'rul
 }
 
 describe('imports', () => {
+  it('of the main file lead to the rule itself, which is evaluated once', async () => {
+    const { world, problems } = await load({
+      'rules/rule.js': `import './rule.js'; import { name } from './lib.js';
+        export const own = () => typeof options; log(name());`,
+      'rules/lib.js': `import { own } from './rule.js'; export const name = () => 'lib ' + own();`,
+    });
+    expect(problems).toEqual([]);
+    expect(world.logs).toEqual(['info rule: lib object']);
+  });
+
+  it('of the main file do not mix up two rules of one file', async () => {
+    const world = new World();
+    const folder = folderWith({
+      'rule.js': `import * as self from './rule.js'; export const name = options.name; log(self.name);`,
+    });
+    const path = join(folder, 'rule.js');
+    const { problems } = await world.load([
+      { path, options: { name: 'a' } },
+      { path, options: { name: 'b' } },
+    ]);
+    expect(problems).toEqual([]);
+    expect(world.logs).toEqual(['info rule: a', 'info rule: b']);
+  });
+
   it('reach files beside the rule and below, and are evaluated once for all rules', async () => {
     const world = new World();
     const folder = folderWith({
@@ -207,5 +231,17 @@ when('CLIENT_ACCEPTED', (c: State): void => {
       line: 2,
       column: 3,
     });
+  });
+});
+
+describe('TypeScript that nests too deeply', () => {
+  it('is a problem, and none for the rules after it', async () => {
+    const deep = await problemOf({ 'rule.ts': '['.repeat(100_000) }, 'rule.ts');
+    expect(deep.message).toBe('the types cannot be stripped');
+    const { problems } = await load(
+      { 'rule.ts': 'const a: number = 1; log(String(a));' },
+      'rule.ts',
+    );
+    expect(problems).toEqual([]);
   });
 });
