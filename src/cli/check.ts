@@ -1,5 +1,6 @@
 import { checkFile } from '../engine/index.ts';
 import { exitCodes } from './exit-codes.ts';
+import { escapeControls } from './log-text.ts';
 import { formatProblem } from './problems.ts';
 
 /** `portreeve check`: prints what is wrong with each file. Returns the exit code. */
@@ -9,7 +10,7 @@ export async function check(files: readonly string[]): Promise<number> {
     const { problems, warnings } = await checkFile(file);
     process.stdout.write(problems.map(formatProblem).join(''));
     process.stdout.write(warnings.map((each) => `warning: ${formatProblem(each)}`).join(''));
-    process.stdout.write(`${file}: ${summary(problems.length)}\n`);
+    process.stdout.write(`${escapeControls(file)}: ${summary(problems.length)}\n`);
     if (problems.length > 0) code = exitCodes.mistake;
   }
   return code;

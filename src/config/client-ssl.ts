@@ -43,6 +43,13 @@ export async function loadClientSsl(
   }
   if (refusal !== undefined || !parametersFit) return undefined;
   const ciphers = document.ciphers === undefined ? {} : { ciphers: document.ciphers };
+  // A list of ciphers can also demand a strength of the certificate (`@SECLEVEL=4`).
+  const mismatch = contextError({ ...pem, ...secret, ...ciphers, minVersion, maxVersion });
+  if (mismatch !== undefined) {
+    const message = `OpenSSL cannot use these ciphers with this certificate: ${mismatch}`;
+    source.problem([...path, 'ciphers'], message);
+    return undefined;
+  }
   return { name, ...files, ...secret, minVersion, maxVersion, ...ciphers, pem };
 }
 

@@ -1,3 +1,4 @@
+export { listenersCollide } from './address.ts';
 export { formatProblem, loadConfig } from './load.ts';
 export { configSchema } from './schema.ts';
 export type {

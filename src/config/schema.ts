@@ -23,7 +23,7 @@ export const tcpSettings = {
     MIB / 4,
     1024,
     64 * MIB,
-    'Bytes that wait for a slow receiver or a suspended rule before the sender is held back.',
+    'Bytes that may wait for a slow receiver before the sender is held back.',
   ),
 } as const satisfies Record<keyof TcpProfile, Quantity>;
 
@@ -105,7 +105,7 @@ const VirtualServer = object(
   {
     listen: text(
       'an address such as "127.0.0.1:110", "[::1]:110" or "*:110", or "none"',
-      'Address and port; port 0 is any free one, "*" is all addresses. "none": reached only from rules.',
+      'Address and port; port 0 is any free one, "*" is all addresses. "none" does not listen.',
     ),
     clientSsl: Type.Optional(text('the name of a client-ssl profile', 'TLS with the client.')),
     tcp: Type.Optional(text('the name of a tcp profile', 'Timeouts and limits.')),

@@ -155,6 +155,8 @@ export class Flow implements FlowView, ActionTarget {
 
   private ended(side: SideState): void {
     side.peerEnded = true;
+    // It came before the shell had heard of the splice: from then on it passes ends on by itself.
+    if (this.spliced) this.end(this.other(side));
     if (side.tls === 'handshake') {
       this.fail(`the ${side.side} ended the connection within the TLS handshake`, 'info');
     }

@@ -2,19 +2,19 @@ import { resolve } from 'node:path';
 import {
   type Config,
   type FileWatcher,
-  type ListenAddress,
   type VirtualServerConfig,
   watchFiles,
 } from '../config/index.ts';
 import type { Logger } from '../core/logger.ts';
-import { formatEndpoint } from '../core/types.ts';
 import { Clock } from '../net/clock.ts';
+import type { Listener } from '../net/listener.ts';
 import { newTicketKeys } from '../net/secure-context.ts';
 import { type Blueprint, draw, type VirtualServerPlan } from './blueprint.ts';
 import { Generation, type GenerationContext } from './generation.ts';
+import { isSameAddress, listenFailure } from './listening.ts';
 import { LivePool } from './live-pool.ts';
 import { EngineStartError, type Problem, withoutRepeats } from './problem.ts';
-import { VirtualServer } from './virtual-server.ts';
+import { openListener, VirtualServer } from './virtual-server.ts';
 
 export interface EngineOptions {
   readonly logger: Logger;
@@ -27,6 +27,11 @@ export interface ListenerInfo {
   readonly virtualServer: string;
   readonly address: string;
   readonly port: number;
+}
+
+/** A plan with what its new connections would belong to. */
+interface Candidate extends VirtualServerPlan {
+  readonly generation: Generation;
 }
 
 /** A configuration at work. */
@@ -147,19 +152,24 @@ export class Engine {
       pools: this.pools,
       ticketKeys: (virtualServer, profile) => this.ticketKeys(`${virtualServer} ${profile}`),
     };
+    // Before anything is opened: from the first change on, nothing may fail any more.
+    const candidates: readonly Candidate[] = plans.map((plan) => ({
+      ...plan,
+      generation: new Generation(plan.config, plan.rules, context),
+    }));
     const pools = await this.openPools(config);
-    const { opened, problems } = await this.openNew(plans, context);
+    const { opened, problems } = await this.openNew(plans);
     if (problems.length > 0 || this.stopping) {
-      for (const server of opened.values()) server.close();
+      for (const listener of opened.values()) listener.close();
       for (const pool of pools.values()) if (this.pools.get(pool.name) !== pool) pool.close();
       return problems;
     }
     this.usePools(pools);
     const next = new Map<string, VirtualServer>();
-    for (const plan of plans) {
-      const { name } = plan.config;
-      const server = opened.get(name) ?? this.refresh(plan, context, config);
-      next.set(name, server ?? this.handOver(plan, plans, context));
+    for (const candidate of candidates) {
+      const { name } = candidate.config;
+      const server = this.refresh(candidate, config);
+      next.set(name, server ?? this.begin(candidate, plans, opened.get(name)));
     }
     for (const [name, server] of this.virtualServers) {
       if (next.get(name) !== server) this.retire(server, config);
@@ -187,21 +197,22 @@ export class Engine {
     for (const [name, pool] of pools) this.pools.set(name, pool);
   }
 
-  /** Opens what does not listen yet, or listens elsewhere. */
+  /** Opens the addresses that nobody listens on yet, by the names of their virtual servers. */
   private async openNew(
     plans: readonly VirtualServerPlan[],
-    context: GenerationContext,
-  ): Promise<{ opened: Map<string, VirtualServer>; problems: readonly Problem[] }> {
-    const opened = new Map<string, VirtualServer>();
+  ): Promise<{ opened: Map<string, Listener>; problems: readonly Problem[] }> {
+    const opened = new Map<string, Listener>();
     const problems: Problem[] = [];
     for (const plan of plans) {
-      if (this.keepsListening(plan.config) || this.donorFor(plan, plans) !== undefined) continue;
+      const { name, listen } = plan.config;
+      if (listen === undefined || this.keepsListening(plan.config)) continue;
+      if (this.donorFor(plan, plans) !== undefined) continue;
       try {
-        const generation = new Generation(plan.config, plan.rules, context);
-        const server = await VirtualServer.open(generation, plan.fingerprint, this.logger);
-        opened.set(plan.config.name, server);
+        opened.set(name, await openListener(listen));
       } catch (error) {
-        problems.push({ file: this.file, message: listenFailure(plan.config, error) });
+        const running = [...this.virtualServers.values()].flatMap((server) => server.listen ?? []);
+        const message = listenFailure(plan.config, error, running);
+        problems.push({ file: this.file, message });
       }
     }
     return { opened, problems };
@@ -229,27 +240,24 @@ export class Engine {
     );
   }
 
-  private handOver(
-    plan: VirtualServerPlan,
+  /** A new virtual server, on a listener that was opened for it or that another one leaves. */
+  private begin(
+    candidate: Candidate,
     plans: readonly VirtualServerPlan[],
-    context: GenerationContext,
+    opened: Listener | undefined,
   ): VirtualServer {
-    const listener = this.donorFor(plan, plans)?.takeListener();
-    const generation = new Generation(plan.config, plan.rules, context);
-    return VirtualServer.over(listener, generation, plan.fingerprint, this.logger);
+    const listener = opened ?? this.donorFor(candidate, plans)?.takeListener();
+    const { generation, fingerprint } = candidate;
+    return new VirtualServer(generation, fingerprint, this.logger, listener);
   }
 
   /** Gives a running virtual server its new generation, unless nothing about it has changed. */
-  private refresh(
-    plan: VirtualServerPlan,
-    context: GenerationContext,
-    config: Config,
-  ): VirtualServer | undefined {
-    if (!this.keepsListening(plan.config)) return undefined;
-    const server = this.virtualServers.get(plan.config.name);
-    if (server !== undefined && server.fingerprint !== plan.fingerprint) {
-      const generation = new Generation(plan.config, plan.rules, context);
-      server.use(generation, plan.fingerprint, ending(config));
+  private refresh(candidate: Candidate, config: Config): VirtualServer | undefined {
+    const { generation, fingerprint } = candidate;
+    if (!this.keepsListening(candidate.config)) return undefined;
+    const server = this.virtualServers.get(candidate.config.name);
+    if (server !== undefined && server.fingerprint !== fingerprint) {
+      server.use(generation, fingerprint, ending(config));
     }
     return server;
   }
@@ -273,10 +281,6 @@ export class Engine {
   }
 }
 
-function isSameAddress(a: ListenAddress | undefined, b: ListenAddress | undefined): boolean {
-  return a?.host === b?.host && a?.port === b?.port;
-}
-
 function ending(config: Config): 'keep' | { afterMs: number } {
   switch (config.reload.connections) {
     case 'keep':
@@ -286,17 +290,4 @@ function ending(config: Config): 'keep' | { afterMs: number } {
     case 'close':
       return { afterMs: 0 };
   }
-}
-
-function listenFailure(config: VirtualServerConfig, error: unknown): string {
-  const { code, message } = error as NodeJS.ErrnoException;
-  const { host, port } = config.listen ?? { host: '', port: 0 };
-  const address = formatEndpoint({ address: host === '' ? '*' : host, port });
-  const why: Readonly<Record<string, string>> = {
-    EADDRINUSE: 'another process, or another virtual server, listens there already',
-    EADDRNOTAVAIL: 'this machine has no such address',
-    EACCES: 'ports below 1024 need the right to bind them (CAP_NET_BIND_SERVICE)',
-    ENOTFOUND: 'the name is not known',
-  };
-  return `virtual server '${config.name}' cannot listen on ${address}: ${why[code ?? ''] ?? message}`;
 }

@@ -17,36 +17,15 @@ export class VirtualServer {
   private lastLimitLog = 0;
   private readonly onIdle: (() => void)[] = [];
 
-  private constructor(
+  /** Serves the connections of `listener`, if there is one, with `generation`. */
+  constructor(
     private current: Generation,
     private print: string,
     private readonly logger: Logger,
     private listener: Listener | undefined,
   ) {
     this.adopt(current);
-  }
-
-  /** Listens, and serves new connections with `generation`. @throws the system's error */
-  static async open(
-    generation: Generation,
-    fingerprint: string,
-    logger: Logger,
-  ): Promise<VirtualServer> {
-    const { listen } = generation.config;
-    const listener = listen && (await Listener.open(listen.host, listen.port, refuse));
-    return VirtualServer.over(listener, generation, fingerprint, logger);
-  }
-
-  /** Serves the connections of a listener that is there already, if there is one. */
-  static over(
-    listener: Listener | undefined,
-    generation: Generation,
-    fingerprint: string,
-    logger: Logger,
-  ): VirtualServer {
-    const server = new VirtualServer(generation, fingerprint, logger, listener);
-    if (listener !== undefined) listener.accept = (take) => server.accept(take);
-    return server;
+    if (listener !== undefined) listener.accept = (take) => this.accept(take);
   }
 
   get name(): string {
@@ -73,8 +52,11 @@ export class VirtualServer {
     this.current = generation;
     this.print = fingerprint;
     this.adopt(generation);
-    if (end !== 'keep') endLater(former, end.afterMs, 'the virtual server was reloaded');
-    if (former.flows.size === 0) this.former.delete(former);
+    // All of them: `keep` may have been the rule until now.
+    for (const each of this.former) {
+      if (end !== 'keep') endLater(each, end.afterMs, 'the virtual server was reloaded');
+      if (each.flows.size === 0) this.former.delete(each);
+    }
   }
 
   /** Stops listening. Connections go on. */
@@ -133,6 +115,14 @@ export class VirtualServer {
     );
     this.refused = 0;
   }
+}
+
+/**
+ * Listens for a virtual server to come. Until there is one, connections are refused.
+ * @throws the system's error
+ */
+export function openListener({ host, port }: ListenAddress): Promise<Listener> {
+  return Listener.open(host, port, refuse);
 }
 
 function endLater(generation: Generation, afterMs: number, reason: string): void {

@@ -15,7 +15,6 @@ import type { SecureContext } from 'node:tls';
 export interface StreamHandle {
   /** Called for each read; answers the buffer for the next one, or undefined to keep it. */
   onread: (this: StreamHandle) => Uint8Array | undefined;
-  readonly writeQueueSize: number;
   useUserBuffer(buffer: Uint8Array): void;
   readStart(): number;
   readStop(): number;
@@ -49,7 +48,6 @@ export interface TlsHandle extends StreamHandle {
   /** Feeds bytes that were read from below before. */
   receive(bytes: Uint8Array): void;
   destroySSL(): void;
-  getProtocol(): string;
 }
 
 export interface SocketName {
@@ -79,7 +77,7 @@ interface Internals {
 const STREAM_METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'shutdown'];
 const NAME_METHODS = ['getsockname', 'getpeername'];
 const TCP_METHODS = ['close', 'reset', 'setNoDelay', 'connect', 'connect6', ...NAME_METHODS];
-const TLS_METHODS = ['receive', 'destroySSL', 'getProtocol'];
+const TLS_METHODS = ['receive', 'destroySSL'];
 
 function load(): Internals | undefined {
   // The variable is for the tests of the other way.

@@ -69,6 +69,23 @@ describe('run', () => {
     expect(await child.stop()).toBe(0);
   });
 
+  test('SIGHUP does not end it while it starts, but is heeded afterwards', async () => {
+    const { plain: server } = plain.virtualServers;
+    const folder = await folderWith({
+      ...plain,
+      virtualServers: { plain: { ...server, rules: ['./slow.js'] } },
+    });
+    const rule =
+      "when('RULE_INIT', () => { log('info', 'loading'); for (let i = 0; i < 1e5; i++); });";
+    await writeFile(join(folder, 'slow.js'), rule);
+    const child = portreeve(['run', 'portreeve.json', '--no-watch'], folder);
+    await child.stderr.waitFor('loading');
+    child.kill('SIGHUP');
+    await child.stderr.waitFor('reloaded');
+    expect(child.stdout.text).toContain('ready');
+    expect(await child.stop()).toBe(0);
+  });
+
   test('logs JSON in a pipe, and what the options say', async () => {
     const args = ['run', 'portreeve.json', '--no-watch', '--log-level', 'debug'];
     const child = portreeve(args, await folderWith(plain));

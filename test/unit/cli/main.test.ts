@@ -71,6 +71,12 @@ describe('bad usage', () => {
   });
 });
 
+it('check cannot be made to act on the terminal by the name of a file', async () => {
+  expect(await main(['check', 'no\u001b[31m.json'])).toBe(2);
+  expect(stdout).toMatch(/^no\\x1b\[31m\.json: 1 problem$/m);
+  expect(stdout).not.toContain('\u001b');
+});
+
 it('the command says so when nothing is built', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'portreeve-bin-'));
   try {

@@ -160,6 +160,10 @@ describe('problems', () => {
         "2:44: 'minVersion' of client-ssl profile 'm' must be one of \"TLSv1.2\", \"TLSv1.3\"; did you mean 'TLSv1.2'?",
       ],
     ],
+    [
+      { ...pair, ciphers: 'DEFAULT:@SECLEVEL=5' },
+      ['2:41: OpenSSL cannot use these ciphers with this certificate: ee key too small'],
+    ],
     [{ ...pair, ciphers: 'NONSENSE' }, ['2:41: OpenSSL cannot use these ciphers: no cipher match']],
     [
       { ...pair, ciphers: 'TLS_AES_128_GCM_SHA256', maxVersion: 'TLSv1.2' },

@@ -104,6 +104,18 @@ describe('reload', () => {
     expect(engine.listeners).toHaveLength(1);
   });
 
+  it('cannot change an address into one that overlaps, and says so', async () => {
+    lab.write('prefix.js', prefix('old'));
+    const port = await freePort();
+    const engine = await lab.start(config({}, { listen: `127.0.0.1:${port}` }));
+    lab.configure(config({}, { listen: `*:${port}` }));
+    expect(await engine.reload()).toBe(false);
+    expect(lab.logger.lines[0]).toContain(
+      `virtual server 'main' cannot listen on *:${port}: Portreeve listens on 127.0.0.1:${port}, which overlaps; changing one into the other takes a restart`,
+    );
+    expect(await word(engine)).toBe('old');
+  });
+
   it('with `close` ends the connections of what has changed, at once', async () => {
     lab.write('prefix.js', prefix('old'));
     const how = { reload: { connections: 'close' } };
@@ -115,6 +127,20 @@ describe('reload', () => {
     expect(open.error).toBe('ECONNRESET');
     expect(lab.logger.with('the virtual server was reloaded')).toHaveLength(1);
     expect(await word(engine)).toBe('new');
+  });
+
+  it('with `close` ends also those that earlier reloads kept', async () => {
+    lab.write('prefix.js', prefix('oldest'));
+    const engine = await lab.start(config());
+    const open = await greeted(engine);
+    lab.write('prefix.js', prefix('old'));
+    expect(await engine.reload()).toBe(true);
+    expect(await ask(open, 'hello')).toBe('oldest hello');
+    lab.write('prefix.js', prefix('new'));
+    lab.configure(config({ reload: { connections: 'close' } }));
+    expect(await engine.reload()).toBe(true);
+    await open.untilClosed();
+    expect(open.error).toBe('ECONNRESET');
   });
 
   it('with `drain` gives them time', async () => {

@@ -43,6 +43,29 @@ describe('start', () => {
     expect(lab.logger.lines).toEqual([]);
   });
 
+  it('serves nobody before all of it can', async () => {
+    const port = await freePort();
+    const servers = { members: [`127.0.0.1:${await lab.server('one')}`] };
+    // Names take their time to be looked up.
+    const others = Array.from({ length: 30 }, (_, i) => [
+      `other${i}`,
+      { listen: 'localhost:0', pool: 'servers' },
+    ]);
+    const virtualServers = {
+      main: { listen: `127.0.0.1:${port}`, pool: 'servers' },
+      ...Object.fromEntries(others),
+    };
+    let started = false;
+    const starting = lab.start({ virtualServers, pools: { servers } }).then((engine) => {
+      started = true;
+      return engine;
+    });
+    while (!started) await connectError(port);
+    const engine = await starting;
+    expect(await line(await lab.client({ engine }))).toBe('one');
+    expect(lab.logger.lines).toEqual([]);
+  });
+
   it('takes turns with the members, and leaves out those that fail', async () => {
     const ports = [await lab.server('one'), await freePort(), await lab.server('three')];
     const rule = "when('LB_FAILED', () => LB.reselect());";

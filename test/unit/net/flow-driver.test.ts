@@ -1,9 +1,10 @@
+import { once } from 'node:events';
 import { readdirSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
 import { FlowLab, type FlowOptions, type Handlers } from './flow-lab.ts';
 import { describeBoth, firstDifference, pattern } from './lab.ts';
 import type { Peer } from './peer.ts';
-import { connectTls } from './tls-peer.ts';
+import { connectTls, Tap } from './tls-peer.ts';
 
 const MiB = 1024 * 1024;
 
@@ -181,6 +182,31 @@ describeBoth((net) => {
       await secure.untilEnded();
       expect(secure.received.text).toBe('answer');
       secure.socket.end();
+      await lab.host.untilIdle();
+      expectNoErrors();
+    });
+
+    it('passes on the end of a client that said all it had with its handshake', async () => {
+      // Nobody handles the data: the first of it splices, while the end is known already.
+      const collects: Handlers = {
+        SERVER_CONNECTED: (run) => {
+          run.emit({ type: 'collect', side: 'client' });
+          return undefined;
+        },
+      };
+      await open({ handlers: collects, clientTls: true });
+      const served = lab.served();
+      const tap = new Tap(await lab.client(), 'TLSv1.3');
+      await tap.hello();
+      tap.letGo();
+      await once(tap.client, 'secureConnect');
+      await tap.send(Buffer.from('last words'));
+      await tap.finish();
+      tap.letGo();
+      const server = await served;
+      await server.untilEnded();
+      expect(server.received.text).toBe('last words');
+      server.socket.end();
       await lab.host.untilIdle();
       expectNoErrors();
     });
