@@ -23,6 +23,9 @@ const UV_EOF = -4095;
 /** Larger writes are sent at once, and all those through TLS, which sends in steps of its own. */
 const SMALL_WRITE = 4096;
 
+/** What fits into one segment on every path (RFC 9293, section 3.7.1). */
+const SMALLEST_SEGMENT = 536;
+
 /** Streams with a large read buffer, looked at by `shrinkIdleBuffers`. */
 const large = new Set<RawStream>();
 
@@ -62,11 +65,9 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   private ended = false;
   private endAsked = false;
   private shutDown = false;
-  /**
-   * Nagle's algorithm holds back nothing as long as nothing is unacknowledged: it is turned off
-   * before the second send, which many short connections never see.
-   */
-  private sends = 0;
+  /** Nagle's algorithm cannot hold back a first send of one segment, and is left on until then. */
+  private sent = false;
+  private noDelay = false;
   private writing = false;
   /** Small writes wait for the end of the turn. */
   private deferred = false;
@@ -192,6 +193,8 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
       throw new Error('TLS can start only on a quiet TCP connection');
     }
     if (this.active) this.stopReading();
+    // The handshake sends by itself, and the first answer must not wait behind its tickets.
+    this.setNoDelay();
     const tls = wrapTls(tcp, secureContext);
     tls.onhandshakedone = () => this.secured();
     // Renegotiation (TLS 1.2) is an attack surface that no client needs (RFC 9325, section 3.5).
@@ -302,6 +305,12 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     return this.buffer;
   }
 
+  private setNoDelay(): void {
+    if (this.noDelay) return;
+    this.noDelay = true;
+    this.tcp?.setNoDelay(true);
+  }
+
   private send(bytes: Uint8Array): boolean {
     const { top } = this;
     if (top === undefined) return true;
@@ -309,8 +318,8 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     spareWrite = undefined;
     request.target = this;
     this.writing = true;
-    if (this.sends === 1) this.tcp?.setNoDelay(true);
-    this.sends += 1;
+    if (this.sent || bytes.length > SMALLEST_SEGMENT) this.setNoDelay();
+    this.sent = true;
     const error = top.writeBuffer(request, bytes);
     if (error !== 0) {
       this.writing = false;
