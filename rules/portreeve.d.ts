@@ -34,12 +34,16 @@ type EventName =
   | 'RULE_INIT'
   | 'CLIENT_ACCEPTED'
   | 'CLIENT_DATA'
+  | 'CLIENTSSL_CLIENTHELLO'
+  | 'CLIENTSSL_CLIENTCERT'
   | 'CLIENTSSL_HANDSHAKE'
   | 'CLIENTSSL_DATA'
   | 'LB_SELECTED'
   | 'LB_FAILED'
   | 'SERVER_CONNECTED'
   | 'SERVER_DATA'
+  | 'SERVERSSL_HANDSHAKE'
+  | 'SERVERSSL_DATA'
   | 'SERVER_CLOSED'
   | 'CLIENT_CLOSED';
 
@@ -69,6 +73,26 @@ declare function when(
  */
 declare function when(
   event: 'CLIENT_DATA',
+  handler: (c: Connection) => unknown,
+  options?: HandlerOptions,
+): void;
+
+/**
+ * The client has sent its ClientHello. Nothing was answered yet: `SSL.disable()` lets it go on to
+ * the server as it came. The current side is the client.
+ */
+declare function when(
+  event: 'CLIENTSSL_CLIENTHELLO',
+  handler: (c: Connection) => unknown,
+  options?: HandlerOptions,
+): void;
+
+/**
+ * The client was asked for a certificate, and the handshake is complete. `SSL.cert.count()` is 0 if
+ * it has shown none. The current side is the client.
+ */
+declare function when(
+  event: 'CLIENTSSL_CLIENTCERT',
   handler: (c: Connection) => unknown,
   options?: HandlerOptions,
 ): void;
@@ -122,6 +146,26 @@ declare function when(
  */
 declare function when(
   event: 'SERVER_DATA',
+  handler: (c: Connection) => unknown,
+  options?: HandlerOptions,
+): void;
+
+/**
+ * The TLS handshake with the server is complete, and its certificate was verified as the server-ssl
+ * profile demands. The current side is the server.
+ */
+declare function when(
+  event: 'SERVERSSL_HANDSHAKE',
+  handler: (c: Connection) => unknown,
+  options?: HandlerOptions,
+): void;
+
+/**
+ * Decrypted bytes that SSL.collect() asked for have arrived from the server. The current side is
+ * the server.
+ */
+declare function when(
+  event: 'SERVERSSL_DATA',
   handler: (c: Connection) => unknown,
   options?: HandlerOptions,
 ): void;
@@ -281,12 +325,12 @@ declare namespace TCP {
 
 declare namespace SSL {
   /**
-   * Holds back the bytes that arrive on the current side, and fires CLIENTSSL_DATA or SERVER_DATA
-   * for them. Without `length` the event fires for every segment; with it, when at least `length`
-   * bytes (1 or more) are held. `skip` lets that many bytes pass first; the event then also fires
-   * when they have. The last call wins. On the client side it delays the connection to the server
-   * until `SSL.release()`. Collecting ends with `SSL.release()`: call `collect` again for more.
-   * More than the virtual server's `collectLimit` resets the connection.
+   * Holds back the bytes that arrive on the current side, and fires CLIENTSSL_DATA or
+   * SERVERSSL_DATA for them. Without `length` the event fires for every segment; with it, when at
+   * least `length` bytes (1 or more) are held. `skip` lets that many bytes pass first; the event
+   * then also fires when they have. The last call wins. On the client side it delays the connection
+   * to the server until `SSL.release()`. Collecting ends with `SSL.release()`: call `collect` again
+   * for more. More than the virtual server's `collectLimit` resets the connection.
    *
    * Valid in every event but RULE_INIT. iRules: `SSL::collect`.
    */
@@ -352,10 +396,11 @@ declare namespace SSL {
   function respond(data: Bytes): void;
 
   /**
-   * Starts TLS on the current (or the named) side, behind everything sent to it. Needs a TLS
-   * profile for that side. Bytes of the peer that were received in plaintext and not released are
-   * taken as the beginning of its handshake if they look like one; otherwise the connection is
-   * reset, because nothing received in plaintext may be read inside TLS.
+   * Starts TLS on the current (or the named) side, behind everything sent to it; inside the TLS
+   * that is there already, if there is some. Needs a TLS profile for that side. Bytes of the client
+   * that came before and were not released are taken as the beginning of its handshake if they look
+   * like one; otherwise the connection is reset, because nothing received in plaintext may be read
+   * inside TLS. The server must not have sent anything behind its last answer.
    *
    * Valid in every event but RULE_INIT. iRules: `SSL::enable`.
    */
@@ -363,11 +408,245 @@ declare namespace SSL {
 
   /**
    * Keeps TLS from starting on the current (or the named) side, until `SSL.enable()`. Usually
-   * called in CLIENT_ACCEPTED. TLS that has begun cannot be taken off.
+   * called in CLIENT_ACCEPTED. In CLIENTSSL_CLIENTHELLO the ClientHello goes on to the server as it
+   * came. After a handshake it takes the topmost layer of TLS off, behind everything sent, if the
+   * profile has `"detachable": true`; the peer must not send anything inside TLS behind the command
+   * that ends it. Call `TCP.collect()` right behind it (or `SSL.collect()` if there is TLS below)
+   * to see what comes then.
    *
    * Valid in every event but RULE_INIT. iRules: `SSL::disable`.
    */
   function disable(side?: 'clientside' | 'serverside'): void;
+
+  /**
+   * Always an error: TLS 1.3 has no renegotiation, and RFC 9325 advises against it in TLS 1.2.
+   * Choose the policy for client certificates before the handshake, with `SSL.cert.mode()`.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::renegotiate`.
+   */
+  function renegotiate(side?: 'clientside' | 'serverside'): void;
+
+  /**
+   * Whether the current side speaks TLS, or will as soon as it can.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::mode`.
+   */
+  function mode(): boolean;
+
+  /**
+   * The cipher of the current side: its `name` in OpenSSL's notation, the `bits` of its key, or the
+   * `version` of TLS such as `TLSv1.3`. Empty without TLS.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::cipher`.
+   */
+  function cipher(part: 'name' | 'bits' | 'version'): string;
+
+  /**
+   * The current side's session id in hexadecimal digits. Empty where there is none: sessions live
+   * in tickets.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::sessionid`.
+   */
+  function sessionid(): string;
+
+  /**
+   * The protocol that the current side agreed on (RFC 7301). Empty: none.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::alpn`.
+   */
+  function alpn(): string;
+
+  namespace sni {
+    /**
+     * The name that the client asked for in its last ClientHello, in lower case; on the server side
+     * the one that the server was asked for. Empty: none.
+     *
+     * Valid in every event but RULE_INIT. iRules: `SSL::sni name`.
+     */
+    function name(): string;
+  }
+
+  /**
+   * The body of the extension of that type in the client's ClientHello, such as 0 for server_name.
+   * Empty where it has none.
+   *
+   * Valid in CLIENTSSL_CLIENTHELLO, CLIENTSSL_CLIENTCERT, CLIENTSSL_HANDSHAKE. iRules:
+   * `SSL::extensions -type`.
+   */
+  function extensions(type: number): string;
+
+  namespace extensions {
+    /**
+     * Whether the client's ClientHello has an extension of that type.
+     *
+     * Valid in CLIENTSSL_CLIENTHELLO, CLIENTSSL_CLIENTCERT, CLIENTSSL_HANDSHAKE. iRules:
+     * `SSL::extensions exists -type`.
+     */
+    function exists(type: number): boolean;
+  }
+
+  /**
+   * A certificate of the current side's peer in DER, for the `X509` commands: 0 is its own, 1 the
+   * issuer of that, as far as they are known. Empty where there is none.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::cert`.
+   */
+  function cert(index: number): string;
+
+  namespace cert {
+    /**
+     * How many certificates are known of the current side's peer.
+     *
+     * Valid in every event but RULE_INIT. iRules: `SSL::cert count`.
+     */
+    function count(): number;
+
+    /**
+     * The certificate that issued the one with that index, in DER. A root is its own issuer. Empty
+     * where it is not known.
+     *
+     * Valid in every event but RULE_INIT. iRules: `SSL::cert issuer`.
+     */
+    function issuer(index: number): string;
+
+    /**
+     * Whether the client is asked for a certificate in its next handshake, in place of what the
+     * client-ssl profile says, which must have a `ca` unless the mode is `ignore`. With `require` a
+     * client without a good one is refused.
+     *
+     * Valid in CLIENT_ACCEPTED, CLIENT_DATA, CLIENTSSL_CLIENTHELLO, CLIENTSSL_DATA. iRules:
+     * `SSL::cert mode`.
+     */
+    function mode(mode: 'ignore' | 'request' | 'require'): void;
+  }
+
+  /**
+   * What the verification of the peer's certificate has found, in OpenSSL's numbers: 0 is good, and
+   * `X509.verify_cert_error_string()` tells the others in words. 0 as well where there is no
+   * certificate: look at `SSL.cert.count()`.
+   *
+   * Valid in every event but RULE_INIT. iRules: `SSL::verify_result`.
+   */
+  function verify_result(): number;
+}
+
+declare namespace X509 {
+  /**
+   * The subject of a certificate (DER as `SSL.cert` gives it, or PEM) as RFC 2253 writes it:
+   * `CN=www.example.com,O=Example\, Inc.,C=US`; empty if it has none. With `commonName` only the
+   * text of its last `CN`, not escaped. Throws TypeError when it is not a certificate, or longer
+   * than 64 KiB, as all of `X509` do. (Later versions of iRules put a space behind the comma and
+   * quotes around some values.)
+   *
+   * Valid in every event. iRules: `X509::subject`.
+   */
+  function subject(certificate: Bytes, part?: 'commonName'): string;
+
+  /**
+   * The issuer of a certificate, written like `X509.subject`.
+   *
+   * Valid in every event. iRules: `X509::issuer`.
+   */
+  function issuer(certificate: Bytes): string;
+
+  /**
+   * The serial number of a certificate in pairs of lower case hexadecimal digits: `1a:03:c4`.
+   *
+   * Valid in every event. iRules: `X509::serial_number`.
+   */
+  function serial_number(certificate: Bytes): string;
+
+  /**
+   * From when on a certificate is valid, such as `Nov 20 10:00:00 2026 GMT`.
+   *
+   * Valid in every event. iRules: `X509::not_valid_before`.
+   */
+  function not_valid_before(certificate: Bytes): string;
+
+  /**
+   * Until when a certificate is valid, such as `Nov 20 10:00:00 2027 GMT`.
+   *
+   * Valid in every event. iRules: `X509::not_valid_after`.
+   */
+  function not_valid_after(certificate: Bytes): string;
+
+  /**
+   * The version of a certificate: 3 for nearly all of them.
+   *
+   * Valid in every event. iRules: `X509::version`.
+   */
+  function version(certificate: Bytes): number;
+
+  /**
+   * The fingerprint of a certificate in pairs of upper case hexadecimal digits: `0A:1B:…`. MD5 by
+   * default, as in iRules. Two certificates with the same MD5 can be made: decide by `sha256` who
+   * somebody is.
+   *
+   * Valid in every event. iRules: `X509::hash`.
+   */
+  function hash(certificate: Bytes, algorithm?: 'md5' | 'sha256'): string;
+
+  /**
+   * The algorithm with which a certificate was signed, by its OpenSSL name:
+   * `sha256WithRSAEncryption`, `ecdsa-with-SHA256`; the object identifier of a rare one.
+   *
+   * Valid in every event. iRules: `X509::signature_algorithm`.
+   */
+  function signature_algorithm(certificate: Bytes): string;
+
+  /**
+   * The type of the public key in a certificate: `RSA`, `DSA`, `EC` or `unknown`.
+   *
+   * Valid in every event. iRules: `X509::subject_public_key_type`.
+   */
+  function subject_public_key_type(certificate: Bytes): string;
+
+  /**
+   * The length in bits of the RSA key in a certificate. Throws TypeError for another type of key.
+   *
+   * Valid in every event. iRules: `X509::subject_public_key_RSA_bits`.
+   */
+  function subject_public_key_RSA_bits(certificate: Bytes): number;
+
+  /**
+   * The public key in a certificate: its SubjectPublicKeyInfo (RFC 5280) as DER, in lower case
+   * hexadecimal digits.
+   *
+   * Valid in every event. iRules: `X509::subject_public_key`.
+   */
+  function subject_public_key(certificate: Bytes): string;
+
+  /**
+   * The extensions of a certificate as OpenSSL prints them, each with a title such as
+   * `X509v3 Subject Alternative Name: ` and its value in the lines below; `(no extensions)` without
+   * any. A name in `Subject Alternative Name` with a comma in it is in quotes:
+   * `DNS:"a\u002c DNS:b"`. Extensions that few certificates have are shown as hexadecimal digits.
+   *
+   * Valid in every event. iRules: `X509::extensions`.
+   */
+  function extensions(certificate: Bytes): string;
+
+  /**
+   * A certificate as PEM.
+   *
+   * Valid in every event. iRules: `X509::whole`.
+   */
+  function whole(certificate: Bytes): string;
+
+  /**
+   * The first certificate in a PEM text as DER.
+   *
+   * Valid in every event. iRules: `X509::pem2der`.
+   */
+  function pem2der(pem: Bytes): string;
+
+  /**
+   * What OpenSSL calls a result of `SSL.verify_result`: `ok` for 0, `certificate has expired` for
+   * 10.
+   *
+   * Valid in every event. iRules: `X509::verify_cert_error_string`.
+   */
+  function verify_cert_error_string(code: number): string;
 }
 
 declare namespace IP {
@@ -416,8 +695,8 @@ declare namespace IP {
  * last `pool` or `node` before the server is chosen wins. In LB_FAILED follow it by
  * `LB.reselect()`.
  *
- * Valid in CLIENT_ACCEPTED, CLIENT_DATA, CLIENTSSL_HANDSHAKE, CLIENTSSL_DATA, LB_SELECTED,
- * LB_FAILED. iRules: `pool`.
+ * Valid in CLIENT_ACCEPTED, CLIENT_DATA, CLIENTSSL_CLIENTHELLO, CLIENTSSL_CLIENTCERT,
+ * CLIENTSSL_HANDSHAKE, CLIENTSSL_DATA, LB_SELECTED, LB_FAILED. iRules: `pool`.
  */
 declare function pool(name: string, address?: string, port?: number): void;
 
@@ -425,8 +704,8 @@ declare function pool(name: string, address?: string, port?: number): void;
  * Sends this connection to the server at the IP address `address` and `port`, whatever the pools
  * say.
  *
- * Valid in CLIENT_ACCEPTED, CLIENT_DATA, CLIENTSSL_HANDSHAKE, CLIENTSSL_DATA, LB_SELECTED,
- * LB_FAILED. iRules: `node`.
+ * Valid in CLIENT_ACCEPTED, CLIENT_DATA, CLIENTSSL_CLIENTHELLO, CLIENTSSL_CLIENTCERT,
+ * CLIENTSSL_HANDSHAKE, CLIENTSSL_DATA, LB_SELECTED, LB_FAILED. iRules: `node`.
  */
 declare function node(address: string, port: number): void;
 

@@ -7,6 +7,8 @@ import { type CommandSpec, command } from './spec.ts';
 const BEFORE_CONNECT = [
   'CLIENT_ACCEPTED',
   'CLIENT_DATA',
+  'CLIENTSSL_CLIENTHELLO',
+  'CLIENTSSL_CLIENTCERT',
   'CLIENTSSL_HANDSHAKE',
   'CLIENTSSL_DATA',
   'LB_SELECTED',

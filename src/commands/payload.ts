@@ -17,13 +17,33 @@ function sideFor(run: RuleRun, layer: Layer, command: string): Side {
   const side = run.side;
   const view = flowOf(run)[side];
   if (!view.open) throw new Error(`${command}: the ${side} side is not connected`);
-  if (layer === 'TCP' && view.tls === 'secured') {
+  const { tls } = view;
+  if (tls === 'hello' || tls === 'handshake' || tls === 'closing') {
+    throw new Error(`${command}: TLS on the ${side} side is being changed`);
+  }
+  checkLayer(layer, command, side, view.depth);
+  return side;
+}
+
+function checkLayer(layer: Layer, command: string, side: Side, depth: number): void {
+  if (layer === 'TCP' && depth > 0) {
     throw new Error(`${command}: the ${side} side speaks TLS; use SSL.${command.slice(4)}`);
   }
-  if (view.tls === 'handshake' || (layer === 'SSL' && view.tls !== 'secured')) {
-    throw new Error(`${command}: the TLS handshake on the ${side} side is not complete`);
+  if (layer === 'SSL' && depth === 0) {
+    throw new Error(`${command}: the ${side} side does not speak TLS; use TCP.${command.slice(4)}`);
   }
-  return side;
+}
+
+/** Like `sideFor`, for `collect`: also for what comes when TLS that is being taken off is gone. */
+function sideToCollect(run: RuleRun, layer: Layer, command: string): Side {
+  const { side } = run;
+  const { tls, depth } = flowOf(run)[side];
+  const isClosing = tls === 'closing' || (run.stopsTls(side) && tls === 'secured');
+  if (isClosing || (tls === 'hello' && run.stopsTls(side))) {
+    checkLayer(layer, command, side, isClosing ? depth - 1 : depth);
+    return side;
+  }
+  return sideFor(run, layer, command);
 }
 
 /** The bytes of a side, or of its first `length`, or of `length` from an offset on. */
@@ -48,7 +68,7 @@ function indexOf(held: Uint8Array, needle: Uint8Array, from: number): number {
 
 const DATA_EVENTS = {
   TCP: ['CLIENT_DATA', 'SERVER_DATA'],
-  SSL: ['CLIENTSSL_DATA', 'SERVER_DATA'],
+  SSL: ['CLIENTSSL_DATA', 'SERVERSSL_DATA'],
 } as const satisfies Record<Layer, readonly RuleEventName[]>;
 
 const length = { name: 'length', type: 'integer', optional: true } as const;
@@ -74,7 +94,7 @@ function flowControl(layer: Layer): readonly CommandSpec[] {
         doc: `Holds back the bytes that arrive on the current side, and fires ${fires} for them. Without \`length\` the event fires for every segment; with it, when at least \`length\` bytes (1 or more) are held. \`skip\` lets that many bytes pass first; the event then also fires when they have. The last call wins. On the client side it delays the connection to the server until \`${layer}.release()\`. Collecting ends with \`${layer}.release()\`: call \`collect\` again for more. More than the virtual server's \`collectLimit\` resets the connection.`,
       },
       (run, length, skip) => {
-        const side = sideFor(run, layer, name('collect'));
+        const side = sideToCollect(run, layer, name('collect'));
         if (length === 0) throw new RangeError(`${name('collect')}: length must be at least 1`);
         run.emit({
           type: 'collect',

@@ -48,7 +48,7 @@ function refused(reason: string): { ok: false; reason: string } {
 }
 
 /** RFC 1123 names, and underscores, which container networks use. All digits: a mistyped IP address. */
-function isHostName(host: string): boolean {
+export function isHostName(host: string): boolean {
   const label = /^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$/;
   const labels = host.replace(/\.$/, '').split('.');
   if (host.length > 253 || !labels.every((part) => label.test(part))) return false;
@@ -56,7 +56,7 @@ function isHostName(host: string): boolean {
 }
 
 /** One text for all ways to write an address; names stay names. */
-function canonicalHost(host: string): string {
+export function canonicalHost(host: string): string {
   return isIP(host) === 0 ? host.toLowerCase() : ipaddr.process(host).toString();
 }
 

@@ -1,11 +1,13 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from 'node:crypto';
-import { resolve } from 'node:path';
-import { createSecureContext, getCiphers } from 'node:tls';
-import { didYouMean, quote } from '../core/text.ts';
-import { readText } from './files.ts';
-import type { ClientSslDocument } from './schema.ts';
+import { quote } from '../core/text.ts';
+import { amount } from './amount.ts';
+import { readNamedFile } from './files.ts';
+import { type ClientSslDocument, sessionTimeout } from './schema.ts';
 import type { ConfigSource, Path } from './source.ts';
+import { type LoadedIdentity, loadIdentity } from './tls-identity.ts';
+import { isUsable, loadTlsParameters } from './tls-parameters.ts';
+import { loadTrust } from './tls-trust.ts';
 import type { ClientSslProfile } from './types.ts';
+import { label } from './validate.ts';
 
 /**
  * Makes a client-ssl profile and proves that TLS can be done with it. What is wrong is reported to
@@ -14,185 +16,110 @@ import type { ClientSslProfile } from './types.ts';
 export async function loadClientSsl(
   name: string,
   document: ClientSslDocument,
-  folder: string,
   source: ConfigSource,
 ): Promise<ClientSslProfile | undefined> {
   const path: Path = ['profiles', 'clientSsl', name];
-  const files = {
-    cert: resolve(folder, document.cert),
-    key: resolve(folder, document.key),
-    ...(document.chain === undefined ? {} : { chain: resolve(folder, document.chain) }),
+  const parameters = loadTlsParameters(document, path, source);
+  const loaded = await loadIdentities(document, path, source);
+  const trust = await loadTrust(document, path, source);
+  const tickets = await loadTicketKeys(document, path, source);
+  const settings = {
+    strictSni: document.strictSni ?? false,
+    clientCertificate: document.clientCertificate ?? 'none',
+    sessionTickets: document.sessionTickets ?? true,
+    sessionTimeout: amountInSeconds(document, path, source),
   };
-  const { passphrase, minVersion = 'TLSv1.2', maxVersion = 'TLSv1.3' } = document;
-  const parametersFit = checkParameters(document, path, source);
-  const certificates = await readCertificates(files.cert, [...path, 'cert'], source);
-  const chain =
-    files.chain === undefined
-      ? []
-      : await readCertificates(files.chain, [...path, 'chain'], source);
-  const key = await readKey(files.key, passphrase, path, source);
-  if (certificates === undefined || chain === undefined || key === undefined) return undefined;
-  if (!isPair(certificates, key.object, path, source)) return undefined;
-  for (const certificate of certificates) warnOfDates(certificate, [...path, 'cert'], source);
-  for (const certificate of chain) warnOfDates(certificate, [...path, 'chain'], source);
-  const pem = { cert: [...certificates, ...chain].map(String).join(''), key: key.pem };
-  const secret = passphrase === undefined ? {} : { passphrase };
-  const refusal = contextError({ ...pem, ...secret });
-  if (refusal !== undefined) {
-    source.problem([...path, 'cert'], `OpenSSL refuses this certificate: ${refusal}`);
-  }
-  if (refusal !== undefined || !parametersFit) return undefined;
-  const ciphers = document.ciphers === undefined ? {} : { ciphers: document.ciphers };
-  // A list of ciphers can also demand a strength of the certificate (`@SECLEVEL=4`).
-  const mismatch = contextError({ ...pem, ...secret, ...ciphers, minVersion, maxVersion });
-  if (mismatch !== undefined) {
-    const message = `OpenSSL cannot use these ciphers with this certificate: ${mismatch}`;
-    source.problem([...path, 'ciphers'], message);
-    return undefined;
-  }
-  return { name, ...files, ...secret, minVersion, maxVersion, ...ciphers, pem };
+  if (!isVerifiable(document, path, source)) return undefined;
+  if (!parameters || !loaded || !trust || !tickets) return undefined;
+  const ownCiphers = document.ciphers !== undefined;
+  const fits = loaded.map((one) =>
+    isUsable(one.identity, parameters, { path: one.path, profile: path, ownCiphers }, source),
+  );
+  if (fits.includes(false)) return undefined;
+  warnOfSharedNames(loaded, source);
+  const identities = loaded.map(({ identity }) => identity);
+  return { name, identities, ...parameters, ...settings, ...trust, ...tickets };
 }
 
-async function readCertificates(
-  file: string,
+/** Undefined if any of them is broken. */
+async function loadIdentities(
+  document: ClientSslDocument,
   path: Path,
   source: ConfigSource,
-): Promise<X509Certificate[] | undefined> {
-  source.files.add(file);
-  const { text, trouble } = await readText(file);
-  if (trouble !== undefined) {
-    source.problem(path, `certificate file ${quote(file)} ${trouble}`);
-    return undefined;
+): Promise<LoadedIdentity[] | undefined> {
+  const loaded = [await loadIdentity(document, path, source)];
+  for (const [index, certificate] of (document.certificates ?? []).entries()) {
+    loaded.push(await loadIdentity(certificate, [...path, 'certificates', index], source));
   }
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g);
-  if (blocks === null) {
-    source.problem(path, `${quote(file)} has no PEM certificate in it`);
-    return undefined;
-  }
-  try {
-    return blocks.map((block) => new X509Certificate(block));
-  } catch {
-    source.problem(path, `${quote(file)} has a damaged certificate in it`);
-    return undefined;
+  const good = loaded.filter((one) => one !== undefined);
+  return good.length === loaded.length ? good : undefined;
+}
+
+/** An RSA and an EC certificate for one name go together; of two of a kind one is never used. */
+function warnOfSharedNames(loaded: readonly LoadedIdentity[], source: ConfigSource): void {
+  const taken = new Set<string>();
+  for (const { identity, path, keyType } of loaded) {
+    const keys = identity.names.map((name) => ({ name, key: `${keyType} ${name}` }));
+    const shared = keys.filter(({ key }) => taken.has(key)).map(({ name }) => name);
+    if (shared.length > 0) {
+      const message = `a certificate before this one is for ${quote(shared.join(', '))} as well`;
+      source.warning(path, `${message}, with the same kind of key`, 'the first one is used');
+    }
+    for (const { key } of keys) taken.add(key);
   }
 }
 
-const privateKeyBlock =
-  /-----BEGIN ([A-Z]+ )?PRIVATE KEY-----[\s\S]*?-----END ([A-Z]+ )?PRIVATE KEY-----\n?/;
-
-async function readKey(
-  file: string,
-  passphrase: string | undefined,
-  profile: Path,
-  source: ConfigSource,
-): Promise<{ pem: string; object: KeyObject } | undefined> {
-  source.files.add(file);
-  const { text, trouble } = await readText(file);
-  if (trouble !== undefined) {
-    source.problem([...profile, 'key'], `key file ${quote(file)} ${trouble}`);
-    return undefined;
+function isVerifiable(document: ClientSslDocument, path: Path, source: ConfigSource): boolean {
+  const { clientCertificate = 'none', ca } = document;
+  if (clientCertificate === 'none') {
+    for (const key of ['ca', 'crl'] as const) {
+      if (document[key] === undefined) continue;
+      const message = `${label([...path, key])} is for client certificates, which are not asked for`;
+      source.warning([...path, key], message, 'set "clientCertificate"');
+    }
+  } else if (ca === undefined) {
+    const place = [...path, 'clientCertificate'];
+    source.problem(place, `${label(place)} needs "ca": who may issue the certificates`);
+    return false;
   }
-  const [pem] = privateKeyBlock.exec(text) ?? [];
-  if (pem === undefined) {
-    source.problem([...profile, 'key'], `${quote(file)} has no PEM private key in it`);
-    return undefined;
-  }
-  try {
-    return { pem, object: createPrivateKey({ key: pem, passphrase }) };
-  } catch {
-    explainKey(file, pem, passphrase, profile, source);
-    return undefined;
-  }
+  return true;
 }
 
-/** OpenSSL's own words for a key that it cannot read differ from one version and cipher to the next. */
-function explainKey(
-  file: string,
-  pem: string,
-  passphrase: string | undefined,
-  profile: Path,
-  source: ConfigSource,
-): void {
-  if (!/BEGIN ENCRYPTED|Proc-Type: 4,ENCRYPTED/.test(pem)) {
-    source.problem([...profile, 'key'], `${quote(file)} has a damaged private key in it`);
-  } else if (passphrase === undefined) {
-    const hint = 'set "passphrase", best from an environment variable';
-    source.problem([...profile, 'key'], `the key ${quote(file)} is encrypted`, hint);
-  } else {
-    const message = `the passphrase does not open the key ${quote(file)}`;
-    source.problem([...profile, 'passphrase'], message);
-  }
+function amountInSeconds(document: ClientSslDocument, path: Path, source: ConfigSource): number {
+  const place = [...path, 'sessionTimeout'];
+  return Math.ceil(amount(sessionTimeout, document.sessionTimeout, place, source) / 1000);
 }
 
-function isPair(
-  certificates: readonly X509Certificate[],
-  key: KeyObject,
-  profile: Path,
-  source: ConfigSource,
-): boolean {
-  const match = certificates.findIndex((certificate) => certificate.checkPrivateKey(key));
-  if (match === 0) return true;
-  const hint =
-    match > 0 ? `it belongs to certificate ${match + 1} of the file: put that first` : undefined;
-  source.problem([...profile, 'key'], 'the key does not belong to the certificate', hint);
-  return false;
-}
+/** What `openssl rand -base64 48` makes. */
+const ticketKeyLine = /^[A-Za-z0-9+/]{64}$/;
 
-function warnOfDates(certificate: X509Certificate, path: Path, source: ConfigSource): void {
-  const subject = quote(certificate.subject.replaceAll('\n', ', '));
-  const now = Date.now();
-  if (Date.parse(certificate.validTo) < now) {
-    source.warning(path, `certificate ${subject} expired on ${certificate.validTo}`);
-  } else if (Date.parse(certificate.validFrom) > now) {
-    source.warning(path, `certificate ${subject} is not valid before ${certificate.validFrom}`);
-  }
-}
+const MAX_TICKET_KEYS = 8;
 
-function checkParameters(
+async function loadTicketKeys(
   document: ClientSslDocument,
   profile: Path,
   source: ConfigSource,
-): boolean {
-  const { minVersion = 'TLSv1.2', maxVersion = 'TLSv1.3', ciphers } = document;
-  if (minVersion > maxVersion) {
-    const wrong = document.minVersion === undefined ? 'maxVersion' : 'minVersion';
-    source.problem(
-      [...profile, wrong],
-      `no TLS version is left from ${minVersion} to ${maxVersion}`,
-    );
-    return false;
-  }
-  if (ciphers === undefined) return true;
-  const place = [...profile, 'ciphers'];
-  warnOfCiphers(ciphers, place, source);
-  const names = ciphers.split(':');
-  const isTls13 = (name: string) => name.startsWith('TLS_');
-  const usable =
-    (maxVersion === 'TLSv1.3' && names.some(isTls13)) ||
-    (minVersion === 'TLSv1.2' && !names.every(isTls13));
-  const reason =
-    contextError({ ciphers, minVersion, maxVersion }) ??
-    (usable ? undefined : 'none of them is for the TLS versions allowed');
-  if (reason !== undefined) source.problem(place, `OpenSSL cannot use these ciphers: ${reason}`);
-  return reason === undefined;
-}
-
-/** OpenSSL passes over names that it does not know, as long as one is left. */
-function warnOfCiphers(ciphers: string, path: Path, source: ConfigSource): void {
-  for (const cipher of ciphers.split(':')) {
-    if (/^[!+@-]|^$/.test(cipher) || contextError({ ciphers: cipher }) === undefined) continue;
-    const names = getCiphers().map((name) => name.toUpperCase());
-    source.warning(path, `no cipher here is called ${quote(cipher)}`, didYouMean(cipher, names));
-  }
-}
-
-/** Why OpenSSL refuses these options, in its words; undefined if it does not. */
-function contextError(options: Parameters<typeof createSecureContext>[0]): string | undefined {
-  try {
-    createSecureContext(options);
+): Promise<Pick<ClientSslProfile, 'ticketKeys'> | undefined> {
+  if (document.ticketKeys === undefined) return {};
+  const path = [...profile, 'ticketKeys'];
+  const named = await readNamedFile('file of ticket keys', document.ticketKeys, path, source);
+  if (named === undefined) return undefined;
+  const { file, bytes } = named;
+  const lines = bytes
+    .toString('latin1')
+    .split('\n')
+    .map((line) => line.trim());
+  const keys = lines.filter((line) => line !== '');
+  const bad = lines.findIndex((line) => line !== '' && !ticketKeyLine.test(line));
+  if (bad >= 0 || keys.length === 0 || keys.length > MAX_TICKET_KEYS) {
+    // Not what is in the line: it may be a secret.
+    const trouble = bad >= 0 ? `line ${bad + 1} is none` : `there are ${keys.length}`;
+    const message = `${quote(file)} must be 1 to ${MAX_TICKET_KEYS} lines of 48 bytes in Base64`;
+    source.problem(path, `${message}: ${trouble}`, '"openssl rand -base64 48" makes one');
     return undefined;
-  } catch (error) {
-    if (!(error instanceof Error)) return 'unknown error';
-    return 'reason' in error && typeof error.reason === 'string' ? error.reason : error.message;
   }
+  if (document.sessionTickets === false) {
+    source.warning(path, `${label(path)} has no effect without "sessionTickets"`);
+  }
+  return { ticketKeys: keys };
 }

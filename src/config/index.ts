@@ -10,7 +10,9 @@ export type {
   PoolConfig,
   PoolMember,
   RuleRef,
+  ServerSslProfile,
   TcpProfile,
+  TlsIdentity,
   TlsVersion,
   VirtualServerConfig,
 } from './types.ts';

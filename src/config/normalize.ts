@@ -1,8 +1,8 @@
 import { dirname } from 'node:path';
 import { didYouMean, quote } from '../core/text.ts';
 import { listenersCollide, memberKey, parseListen, parseMember } from './address.ts';
+import { amount } from './amount.ts';
 import { loadClientSsl } from './client-ssl.ts';
-import { describeQuantity, parseQuantity, type Quantity } from './quantity.ts';
 import { locateRule } from './rule-reference.ts';
 import {
   type ConfigDocument,
@@ -10,6 +10,7 @@ import {
   tcpSettings,
   type VirtualServerDocument,
 } from './schema.ts';
+import { loadServerSsl } from './server-ssl.ts';
 import type { ConfigSource, Path } from './source.ts';
 import type {
   ClientSslProfile,
@@ -18,6 +19,7 @@ import type {
   PoolConfig,
   PoolMember,
   RuleRef,
+  ServerSslProfile,
   TcpProfile,
   VirtualServerConfig,
 } from './types.ts';
@@ -27,6 +29,7 @@ import { label } from './validate.ts';
 interface Named {
   readonly pools: ReadonlyMap<string, PoolConfig>;
   readonly clientSsl: ReadonlyMap<string, ClientSslProfile | undefined>;
+  readonly serverSsl: ReadonlyMap<string, ServerSslProfile | undefined>;
   readonly tcp: ReadonlyMap<string, TcpProfile>;
 }
 
@@ -35,14 +38,11 @@ interface Named {
  * the files it names. The result is only good if no problem was reported to `source`.
  */
 export async function normalize(document: ConfigDocument, source: ConfigSource): Promise<Config> {
-  const folder = dirname(source.file);
-  const clientSsl = new Map<string, ClientSslProfile | undefined>();
-  for (const [name, profile] of Object.entries(document.profiles?.clientSsl ?? {})) {
-    clientSsl.set(name, await loadClientSsl(name, profile, folder, source));
-  }
+  const { profiles = {} } = document;
   const named: Named = {
     pools: pools(document, source),
-    clientSsl,
+    clientSsl: await loadEach(profiles.clientSsl, loadClientSsl, source),
+    serverSsl: await loadEach(profiles.serverSsl, loadServerSsl, source),
     tcp: tcpProfiles(document, source),
   };
   const virtualServers: VirtualServerConfig[] = [];
@@ -54,11 +54,28 @@ export async function normalize(document: ConfigDocument, source: ConfigSource):
     file: source.file,
     virtualServers,
     pools: named.pools,
-    clientSsl: new Map([...clientSsl].flatMap(([name, p]) => (p === undefined ? [] : [[name, p]]))),
+    clientSsl: withoutBroken(named.clientSsl),
+    serverSsl: withoutBroken(named.serverSsl),
     log: { level: document.log?.level ?? 'info', format: document.log?.format ?? 'auto' },
     reload: { connections: document.reload?.connections ?? 'keep' },
     drainTimeout: amount(drainTimeout, document.drainTimeout, ['drainTimeout'], source),
   });
+}
+
+async function loadEach<Document, Profile>(
+  documents: Readonly<Record<string, Document>> = {},
+  load: (name: string, document: Document, source: ConfigSource) => Promise<Profile | undefined>,
+  source: ConfigSource,
+): Promise<Map<string, Profile | undefined>> {
+  const result = new Map<string, Profile | undefined>();
+  for (const [name, document] of Object.entries(documents)) {
+    result.set(name, await load(name, document, source));
+  }
+  return result;
+}
+
+function withoutBroken<T>(all: ReadonlyMap<string, T | undefined>): Map<string, T> {
+  return new Map([...all].flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])));
 }
 
 function pools(document: ConfigDocument, source: ConfigSource): Map<string, PoolConfig> {
@@ -107,18 +124,6 @@ function tcpProfile(document: TcpDocument, path: Path, source: ConfigSource): Tc
   };
 }
 
-function amount(
-  setting: Quantity,
-  written: string | number | undefined,
-  path: Path,
-  source: ConfigSource,
-): number {
-  const value = written === undefined ? setting.default : parseQuantity(setting, written);
-  if (value === undefined)
-    source.problem(path, `${label(path)} must be ${describeQuantity(setting)}`);
-  return value ?? setting.default;
-}
-
 async function virtualServer(
   name: string,
   document: VirtualServerDocument,
@@ -134,6 +139,13 @@ async function virtualServer(
     [...path, 'clientSsl'],
     source,
   );
+  const serverSsl = lookUp(
+    'server-ssl profile',
+    document.serverSsl,
+    named.serverSsl,
+    [...path, 'serverSsl'],
+    source,
+  );
   const tcp = lookUp('tcp profile', document.tcp, named.tcp, [...path, 'tcp'], source);
   if (document.pool === undefined && (document.rules ?? []).length === 0) {
     source.problemAtKey(
@@ -145,6 +157,7 @@ async function virtualServer(
     name,
     listen: listenAddress(document.listen, [...path, 'listen'], source),
     ...(clientSsl === undefined ? {} : { clientSsl }),
+    ...(serverSsl === undefined ? {} : { serverSsl }),
     ...(pool === undefined ? {} : { pool }),
     rules: await rules(document.rules ?? [], [...path, 'rules'], source),
     connectionLimit: document.connectionLimit ?? 0,

@@ -35,6 +35,14 @@ export const drainTimeout: Quantity = {
   doc: 'For open connections to end by themselves, on SIGTERM and on reload with "drain".',
 };
 
+export const sessionTimeout: Quantity = {
+  unit: 'duration',
+  default: HOUR,
+  min: SECOND,
+  max: 24 * HOUR,
+  doc: 'How long a session can be resumed.',
+};
+
 function timeout(byDefault: number, max: number, doc: string): Quantity {
   return { unit: 'duration', default: byDefault, min: 1, max, doc };
 }
@@ -59,6 +67,10 @@ function quantity(setting: Quantity) {
 
 function choice<const T extends string>(values: readonly T[], byDefault: T, description: string) {
   return Type.Optional(Type.Unsafe<T>({ enum: values, default: byDefault, description }));
+}
+
+function flag(byDefault: boolean, description: string) {
+  return Type.Optional(Type.Boolean({ description, default: byDefault }));
 }
 
 function text(title: string, description: string) {
@@ -108,6 +120,7 @@ const VirtualServer = object(
       'Address and port; port 0 is any free one, "*" is all addresses. "none" does not listen.',
     ),
     clientSsl: Type.Optional(text('the name of a client-ssl profile', 'TLS with the client.')),
+    serverSsl: Type.Optional(text('the name of a server-ssl profile', 'TLS with the server.')),
     tcp: Type.Optional(text('the name of a tcp profile', 'Timeouts and limits.')),
     pool: Type.Optional(text('the name of a pool', 'Where connections go, unless a rule decides.')),
     rules: Type.Optional(
@@ -138,25 +151,89 @@ const Pool = object(
   'A set of servers that do the same work.',
 );
 
-const tlsVersions = ['TLSv1.2', 'TLSv1.3'] as const;
+function path(description: string) {
+  return Type.Optional(text('a path', description));
+}
+
+/** A certificate with its key. That they are PEM or PKCS#12 is looked at when they are read. */
+const keyPair = {
+  cert: path('Certificate (PEM); intermediate certificates may follow in the file.'),
+  key: path('Private key (PEM).'),
+  chain: path('Intermediate certificates (PEM), nearest first.'),
+  passphrase: Type.Optional(
+    Type.String({
+      description: 'Of an encrypted key or of PKCS#12; best from an environment variable.',
+    }),
+  ),
+  pkcs12: path('Certificate, key and chain in PKCS#12, in place of cert, key and chain.'),
+};
+
+const certificateKeys = {
+  ...keyPair,
+  ocsp: Type.Optional(
+    text('a path or "fetch"', 'OCSP response (DER) to staple; "fetch" asks the responder.'),
+  ),
+};
+
+const tlsVersions = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const;
+
+const tlsKeys = {
+  minVersion: choice(tlsVersions, 'TLSv1.2', 'Lowest TLS version.'),
+  maxVersion: choice(tlsVersions, 'TLSv1.3', 'Highest TLS version.'),
+  ciphers: Type.Optional(
+    text('a list of ciphers', "OpenSSL's notation; names of TLS 1.2 and 1.3 in one list."),
+  ),
+  alpn: Type.Optional(
+    Type.Array(
+      Type.String({
+        title: 'the name of a protocol, such as "imap", in 1 to 255 letters, digits and signs',
+        pattern: '^[!-~]{1,255}$',
+      }),
+      {
+        title: 'a list of up to 16 protocols, none twice',
+        description: 'Protocols for ALPN, best first.',
+        maxItems: 16,
+        uniqueItems: true,
+      },
+    ),
+  ),
+  detachable: flag(false, 'TLS can be taken off again (SSL.disable); costs speed.'),
+  ca: path('Authorities that certificates of the other end are verified with (PEM).'),
+  crl: path('Revocation lists (PEM), one of each authority.'),
+};
 
 const ClientSsl = object(
   {
-    cert: text('a path', 'Certificate (PEM); intermediate certificates may follow in the file.'),
-    key: text('a path', 'Private key (PEM).'),
-    chain: Type.Optional(text('a path', 'Intermediate certificates (PEM), nearest first.')),
-    passphrase: Type.Optional(
-      Type.String({
-        description: 'Of an encrypted key; best from an environment variable.',
+    ...certificateKeys,
+    certificates: Type.Optional(
+      Type.Array(object(certificateKeys, 'A certificate.'), {
+        description: 'Further certificates, for other names or of other kinds.',
       }),
     ),
-    minVersion: choice(tlsVersions, 'TLSv1.2', 'Lowest TLS version.'),
-    maxVersion: choice(tlsVersions, 'TLSv1.3', 'Highest TLS version.'),
-    ciphers: Type.Optional(
-      text('a list of ciphers', "OpenSSL's notation; names of TLS 1.2 and 1.3 in one list."),
+    strictSni: flag(false, 'Refuse clients that ask for a name that no certificate has.'),
+    clientCertificate: choice(
+      ['none', 'request', 'require'],
+      'none',
+      'Whether clients are asked for a certificate.',
     ),
+    sessionTickets: flag(true, 'Whether sessions can be resumed by tickets.'),
+    sessionTimeout: quantity(sessionTimeout),
+    ticketKeys: path('Keys of tickets: a line of 48 bytes in Base64 each; the first one is used.'),
+    ...tlsKeys,
   },
   'TLS with the client.',
+);
+
+const ServerSsl = object(
+  {
+    verify: flag(true, "Whether the server's certificate must be good."),
+    serverName: Type.Optional(
+      text('the name of a host', 'Asked for, and demanded of the certificate.'),
+    ),
+    ...keyPair,
+    ...tlsKeys,
+  },
+  'TLS with the server.',
 );
 
 type TcpProperties = { [K in keyof typeof tcpSettings]: ReturnType<typeof quantity> };
@@ -181,6 +258,7 @@ const Document = object(
       object(
         {
           clientSsl: Type.Optional(named(ClientSsl, 'Client-ssl profiles by name.')),
+          serverSsl: Type.Optional(named(ServerSsl, 'Server-ssl profiles by name.')),
           tcp: Type.Optional(named(Tcp, 'Tcp profiles by name.')),
         },
         'Named settings of one layer, for virtual servers to refer to.',
@@ -216,6 +294,8 @@ const Document = object(
 export type ConfigDocument = Static<typeof Document>;
 export type VirtualServerDocument = Static<typeof VirtualServer>;
 export type ClientSslDocument = Static<typeof ClientSsl>;
+export type ServerSslDocument = Static<typeof ServerSsl>;
+export type CertificateDocument = NonNullable<ClientSslDocument['certificates']>[number];
 
 /** The JSON Schema (draft 2020-12) of the configuration file, as plain data. */
 export function configSchema(): Record<string, unknown> {

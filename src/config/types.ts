@@ -7,6 +7,7 @@ export interface Config {
   readonly virtualServers: readonly VirtualServerConfig[];
   readonly pools: ReadonlyMap<string, PoolConfig>;
   readonly clientSsl: ReadonlyMap<string, ClientSslProfile>;
+  readonly serverSsl: ReadonlyMap<string, ServerSslProfile>;
   readonly log: {
     readonly level: LogLevel;
     /** `auto`: text on a terminal, JSON elsewhere. */
@@ -25,6 +26,7 @@ export interface VirtualServerConfig {
   /** Undefined where only rules lead to it (`"listen": "none"`). */
   readonly listen: ListenAddress | undefined;
   readonly clientSsl?: ClientSslProfile;
+  readonly serverSsl?: ServerSslProfile;
   readonly pool?: PoolConfig;
   /** In the order in which handlers of equal priority run. */
   readonly rules: readonly RuleRef[];
@@ -74,24 +76,79 @@ export interface PoolMember {
   readonly port: number;
 }
 
-export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
+export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
 
-export interface ClientSslProfile {
-  readonly name: string;
-  /** Absolute paths. */
-  readonly cert: string;
-  readonly key: string;
-  readonly chain?: string;
-  readonly passphrase?: string;
+/** A certificate (chain) with its key, proven to belong together. */
+export interface TlsIdentity {
+  /**
+   * The DNS names in lower case (a first label may be `*`) and the IP addresses that the
+   * certificate is for: those of subjectAltName; the common name only where there is none.
+   */
+  readonly names: readonly string[];
+  /** PEM: the leaf first, then the chain; the key decrypted, in PKCS#8. */
+  readonly material: { readonly cert: string; readonly key: string };
+  /** PEM. */
+  readonly leaf: string;
+  /** PEM, if it was found in the chain. */
+  readonly issuer?: string;
+  /**
+   * Stapled to handshakes: a response from a file (DER in Base64), or one fetched from the
+   * responder that the certificate names.
+   */
+  readonly ocsp?: { readonly response: string } | 'fetch';
+}
+
+/** What both sides have of TLS. */
+export interface TlsParameters {
   readonly minVersion: TlsVersion;
   readonly maxVersion: TlsVersion;
-  /** OpenSSL's notation, names of TLS 1.2 and 1.3 in one list; absent: Node's default. */
-  readonly ciphers?: string;
+  /** OpenSSL's notation, names of TLS 1.2 and 1.3 in one list. */
+  readonly ciphers: string;
+  /** Names of protocols in order of preference; empty: ALPN is not taken part in. */
+  readonly alpn: readonly string[];
+  /** Whether TLS can be taken off a connection again, which costs speed. */
+  readonly detachable: boolean;
+}
+
+/** TLS with clients. */
+export interface ClientSslProfile extends TlsParameters {
+  readonly name: string;
   /**
-   * What was in the files when they were checked, as `tls.createSecureContext` takes it: `cert` is
-   * the certificate with `chain` behind it. Differs between two loads when a file was renewed.
+   * At least one. The first serves clients that give no name and, unless `strictSni`, names that no
+   * certificate has.
    */
-  readonly pem: { readonly cert: string; readonly key: string };
+  readonly identities: readonly TlsIdentity[];
+  readonly strictSni: boolean;
+  readonly clientCertificate: 'none' | 'request' | 'require';
+  /** Authorities that client certificates are verified against; PEM. */
+  readonly ca?: string;
+  /** PEM. */
+  readonly crl?: string;
+  readonly sessionTickets: boolean;
+  /** Seconds. */
+  readonly sessionTimeout: number;
+  /**
+   * 48 bytes each in Base64. The first one makes tickets, all of them read tickets. Absent: made at
+   * the start and rotated.
+   */
+  readonly ticketKeys?: readonly string[];
+}
+
+/** TLS with servers. */
+export interface ServerSslProfile extends TlsParameters {
+  readonly name: string;
+  /** Whether the server's certificate must be good. */
+  readonly verify: boolean;
+  /** PEM; absent: the authorities that the system trusts. */
+  readonly ca?: string;
+  /** PEM. */
+  readonly crl?: string;
+  /**
+   * Sent as SNI and demanded of the certificate; absent: the member's host as the pool writes it.
+   */
+  readonly serverName?: string;
+  /** Shown when the server asks for a certificate. */
+  readonly identity?: TlsIdentity;
 }
 
 /** A mistake and its place. Lines and columns count from 1, columns in UTF-16 units. */

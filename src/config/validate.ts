@@ -79,6 +79,7 @@ const types: Readonly<Record<string, string>> = {
   object: 'an object',
   array: 'a list',
   string: 'a string',
+  boolean: 'true or false',
 };
 
 function expectation(error: ErrorObject): string {
@@ -112,6 +113,7 @@ const kinds: readonly { readonly path: Path; readonly kind: string }[] = [
   { path: ['virtualServers'], kind: 'virtual server' },
   { path: ['pools'], kind: 'pool' },
   { path: ['profiles', 'clientSsl'], kind: 'client-ssl profile' },
+  { path: ['profiles', 'serverSsl'], kind: 'server-ssl profile' },
   { path: ['profiles', 'tcp'], kind: 'tcp profile' },
 ];
 

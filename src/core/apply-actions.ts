@@ -3,6 +3,7 @@ import type { RuleAction } from './rule-actions.ts';
 import type { RuleGate } from './rule-gate.ts';
 import type { ServerChoice } from './server-choice.ts';
 import type { SideState } from './side-state.ts';
+import type { TlsSteps } from './tls-steps.ts';
 import { assertNever, type Side } from './types.ts';
 
 /** The parts of a flow that rules can give orders to. */
@@ -11,6 +12,7 @@ export interface ActionTarget {
   readonly server: SideState;
   side(side: Side): SideState;
   readonly choice: ServerChoice;
+  readonly tls: TlsSteps;
   readonly rules: RuleGate;
   emit(effect: Effect): void;
   /** Moves what the side let go to the other one, if that can take it. */
@@ -42,7 +44,7 @@ export function applyActions(actions: readonly RuleAction[], flow: ActionTarget)
 
 /** Without a collect, nothing may stay held. */
 export function letGo(side: SideState, flow: Pick<ActionTarget, 'forward'>): void {
-  if (side.collect !== undefined || side.tls === 'pending') return;
+  if (side.collect !== undefined || side.tls === 'pending' || side.tls === 'closing') return;
   side.release(side.payload.length);
   flow.forward(side);
 }
@@ -70,7 +72,7 @@ function applyToSide(action: SideAction, side: SideState, flow: ActionTarget): v
       flow.close();
       return;
     case 'tls':
-      switchTls(side, action.enabled);
+      flow.tls.switch(side, action.enabled);
       return;
     default:
       assertNever(action);
@@ -85,6 +87,9 @@ function applyToFlow(action: FlowAction, flow: ActionTarget): void {
     case 'node':
       flow.choice.choose({ server: action.server });
       return;
+    case 'clientCertificate':
+      flow.emit(action);
+      return;
     case 'reselect':
       flow.choice.reselectAsked = true;
       return;
@@ -96,14 +101,5 @@ function applyToFlow(action: FlowAction, flow: ActionTarget): void {
       return;
     default:
       assertNever(action);
-  }
-}
-
-function switchTls(side: SideState, enabled: boolean): void {
-  if (!enabled) {
-    if (side.tls === 'pending') side.cancelTls();
-  } else if (side.tls === 'none' || side.tls === 'pending') {
-    side.tls = 'pending';
-    side.collect = undefined;
   }
 }

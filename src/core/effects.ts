@@ -1,6 +1,6 @@
 import type { TimerName } from './io-events.ts';
 import type { RuleEventName } from './rule-events.ts';
-import type { RuleError } from './rule-run.ts';
+import type { CertificateMode, RuleError } from './rule-run.ts';
 import type { Endpoint, LogLevel, Side } from './types.ts';
 
 /**
@@ -18,15 +18,33 @@ export type Effect =
   /** Answer with connected or connectFailed. */
   | { readonly type: 'connect'; readonly server: Endpoint }
   | { readonly type: 'write'; readonly side: Side; readonly bytes: Uint8Array }
-  /** FIN, behind everything written. */
-  | { readonly type: 'end'; readonly side: Side }
+  /** FIN, behind everything written; `truncated`: without the close_notify that TLS ends with. */
+  | { readonly type: 'end'; readonly side: Side; readonly truncated: boolean }
   /** RST at once; what was not sent is lost. */
   | { readonly type: 'reset'; readonly side: Side }
   /** Close at once, without RST where the system allows. */
   | { readonly type: 'destroy'; readonly side: Side }
   | { readonly type: 'read'; readonly side: Side; readonly reading: Reading }
-  /** Put TLS on the side, behind everything written. `leftover` is the beginning of the peer's first record. */
-  | { readonly type: 'startTls'; readonly side: Side; readonly leftover: Uint8Array }
+  /**
+   * Put TLS on the side, behind everything written. `leftover` is the beginning of the client's
+   * first record. `asks`: answer with hello and wait for acceptTls or stopTls. Answer with secured,
+   * tlsRefused or closed.
+   */
+  | {
+      readonly type: 'startTls';
+      readonly side: Side;
+      readonly leftover: Uint8Array;
+      readonly asks: boolean;
+    }
+  /** The rules have seen the hello: go on with the handshake. */
+  | { readonly type: 'acceptTls' }
+  /**
+   * Take the topmost TLS layer off, behind everything written, and answer with unsecured. Before
+   * acceptTls: there shall be none, and the hello is data.
+   */
+  | { readonly type: 'stopTls'; readonly side: Side }
+  /** Whether the client has to show a certificate, for handshakes from now on. */
+  | { readonly type: 'clientCertificate'; readonly mode: CertificateMode }
   | { readonly type: 'setTimer'; readonly timer: TimerName }
   | { readonly type: 'clearTimer'; readonly timer: TimerName }
   /** Drop a suspended handler. */

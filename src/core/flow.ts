@@ -6,7 +6,8 @@ import type { RuleEventName } from './rule-events.ts';
 import { RuleGate } from './rule-gate.ts';
 import type { FlowView, Selection } from './rule-run.ts';
 import { ServerChoice } from './server-choice.ts';
-import { looksLikeTls, SideState } from './side-state.ts';
+import { SideState } from './side-state.ts';
+import { TlsSteps } from './tls-steps.ts';
 import { assertNever, type Side } from './types.ts';
 
 /** What a flow must know of its virtual server. */
@@ -15,6 +16,8 @@ export interface FlowSetup {
   readonly events: ReadonlySet<RuleEventName>;
   /** TLS with the client starts after CLIENT_ACCEPTED, unless a rule disables it. */
   readonly clientTls: boolean;
+  /** TLS with the server starts after SERVER_CONNECTED, unless a rule disables it. */
+  readonly serverTls: boolean;
   /** The default pool. */
   readonly pool: string | undefined;
   /** Bytes that a side may hold for the rules; more resets the connection. */
@@ -38,6 +41,7 @@ export class Flow implements FlowView, ActionTarget {
   private out: Effect[] | undefined;
   readonly choice: ServerChoice;
   readonly rules: RuleGate;
+  readonly tls: TlsSteps;
   /** What happened while rules run. */
   private readonly waiting: IoEvent[] = [];
   private collectTimer = false;
@@ -50,6 +54,7 @@ export class Flow implements FlowView, ActionTarget {
   constructor(private readonly setup: FlowSetup) {
     this.rules = new RuleGate(setup.events, this);
     this.choice = new ServerChoice(setup.pool, this, this.rules);
+    this.tls = new TlsSteps(this);
   }
 
   get selection(): Selection {
@@ -79,21 +84,29 @@ export class Flow implements FlowView, ActionTarget {
       case 'accepted':
         this.client.open = true;
         if (this.setup.clientTls) this.client.tls = 'pending';
+        if (this.setup.serverTls) this.server.tls = 'pending';
         this.rules.push('CLIENT_ACCEPTED');
         return;
       case 'data':
         this.receive(this.side(event.side), event.bytes);
         return;
       case 'ended':
-        this.ended(this.side(event.side));
+        this.ended(this.side(event.side), event.truncated);
         return;
       case 'closed':
         this.closed(this.side(event.side), event.error);
         return;
+      case 'hello':
+        this.tls.hello(this.client);
+        return;
       case 'secured':
-        this.side(event.side).tls = 'secured';
-        this.emit({ type: 'clearTimer', timer: 'handshake' });
-        this.rules.push('CLIENTSSL_HANDSHAKE');
+        this.tls.secured(this.side(event.side), event);
+        return;
+      case 'tlsRefused':
+        this.tls.fail(this.side(event.side), event.error);
+        return;
+      case 'unsecured':
+        this.tls.unsecured(this.side(event.side));
         return;
       case 'selected':
         if (this.choice.state === 'selecting') this.choice.answered(event.selection, event.error);
@@ -144,6 +157,10 @@ export class Flow implements FlowView, ActionTarget {
   // ---- what happened -------------------------------------------------------------------------
 
   private receive(side: SideState, bytes: Uint8Array): void {
+    if (side.tls === 'closing') {
+      this.tls.refuseData(side);
+      return;
+    }
     side.receive(bytes);
     if (side.held > this.setup.collectLimit) {
       this.fail(
@@ -153,13 +170,14 @@ export class Flow implements FlowView, ActionTarget {
     }
   }
 
-  private ended(side: SideState): void {
+  private ended(side: SideState, truncated: boolean): void {
+    // What ends is the TLS layer that is being taken off.
+    if (side.tls === 'closing' && !truncated) return;
     side.peerEnded = true;
+    side.truncated = truncated;
     // It came before the shell had heard of the splice: from then on it passes ends on by itself.
-    if (this.spliced) this.end(this.other(side));
-    if (side.tls === 'handshake') {
-      this.fail(`the ${side.side} ended the connection within the TLS handshake`, 'info');
-    }
+    if (this.spliced) this.end(this.other(side), truncated);
+    this.tls.fail(side, 'the connection was ended');
   }
 
   private closed(side: SideState, error: string | undefined): void {
@@ -170,13 +188,9 @@ export class Flow implements FlowView, ActionTarget {
     side.endSent = true;
     if (side === this.server) this.rules.push('SERVER_CLOSED');
     else this.choice.giveUp();
-    const handshake = this.endHandshake(side);
-    if (error === undefined) return;
-    this.emit({
-      type: 'log',
-      level: handshake ? 'info' : 'debug',
-      message: `the ${handshake ? 'TLS handshake' : 'connection'} with the ${side.side} failed: ${error}`,
-    });
+    const wasChanging = side.isChanging;
+    this.tls.closed(side, error);
+    if (error === undefined && !wasChanging) return;
     side.discard();
     const other = this.other(side);
     // One that is only waited for after `TCP.close` gets what was said to it.
@@ -184,14 +198,7 @@ export class Flow implements FlowView, ActionTarget {
     this.emit({ type: 'reset', side: other.side });
     other.open = false;
     other.discard();
-  }
-
-  /** Whether a handshake was under way; it is not any more. */
-  private endHandshake(side: SideState): boolean {
-    if (side.tls !== 'handshake') return false;
-    side.tls = 'none';
-    this.emit({ type: 'clearTimer', timer: 'handshake' });
-    return true;
+    this.tls.giveUp(other);
   }
 
   private connected(): void {
@@ -216,8 +223,9 @@ export class Flow implements FlowView, ActionTarget {
         this.choice.fail('the connection timed out');
         return;
       case 'handshake':
-        this.client.tls = 'none';
-        this.fail('the TLS handshake took longer than the handshakeTimeout', 'info');
+        for (const side of [this.client, this.server]) {
+          this.tls.fail(side, 'it took longer than the handshakeTimeout');
+        }
         return;
       case 'collect':
         this.collectTimer = false;
@@ -263,9 +271,11 @@ export class Flow implements FlowView, ActionTarget {
 
   /** Takes one step other than firing an event. False when none is possible. */
   private step(): boolean {
-    const { client } = this;
-    if (!client.open || client.endSent || client.tls === 'handshake') return this.afterFailure();
-    if (client.tls === 'pending' && client.collect === undefined) return this.startTls();
+    const { client, server } = this;
+    if (!client.open || client.endSent) return this.afterFailure();
+    if (this.tls.step(client)) return true;
+    if (client.isChanging) return this.afterFailure();
+    if (this.tls.step(server)) return true;
     switch (this.choice.state) {
       case 'none':
         if (client.collect !== undefined && !client.released) return false;
@@ -286,46 +296,26 @@ export class Flow implements FlowView, ActionTarget {
   }
 
   private dueDataEvent(): RuleEventName | undefined {
-    if (this.client.tls === 'handshake') return undefined;
+    if (this.client.isChanging || this.server.isChanging) return undefined;
     return this.dueOn(this.client) ?? this.dueOn(this.server);
   }
 
   private dueOn(side: SideState): RuleEventName | undefined {
-    if (side.collect === undefined || !side.isDue()) return undefined;
+    if (!side.open || side.collect === undefined || !side.isDue()) return undefined;
     side.collect.due = 'no';
-    const ofClient = side.tls === 'secured' ? 'CLIENTSSL_DATA' : 'CLIENT_DATA';
-    const event = side === this.client ? ofClient : 'SERVER_DATA';
+    const event = dataEvent(side);
     if (this.rules.isHandled(event)) return event;
     side.collect = undefined;
     letGo(side, this);
     return undefined;
   }
 
-  private startTls(): boolean {
-    const { client } = this;
-    this.takeWaitingData(client);
-    const leftover = client.takeLeftover();
-    if (leftover.length > 0 && !looksLikeTls(leftover)) {
-      this.fail('the client sent plaintext behind the command that starts TLS', 'warn');
-      return true;
-    }
-    if (client.peerEnded) {
-      this.fail('the client ended the connection before the TLS handshake', 'info');
-      return true;
-    }
-    client.tls = 'handshake';
-    client.reading = 'off';
-    this.emit({ type: 'startTls', side: 'client', leftover });
-    this.emit({ type: 'setTimer', timer: 'handshake' });
-    return true;
-  }
-
   private hasConnectAnswer(): boolean {
     return this.waiting.some(({ type }) => type === 'connected' || type === 'connectFailed');
   }
 
-  /** Bytes that came while rules ran came in plaintext, too: the barrier is for them as well. */
-  private takeWaitingData(side: SideState): void {
+  /** Bytes that came while rules ran came before TLS, too: the barrier is for them as well. */
+  takeWaitingData(side: SideState): void {
     for (let i = 0; i < this.waiting.length; ) {
       const event = this.waiting[i];
       if (event?.type === 'data' && event.side === side.side) {
@@ -341,7 +331,7 @@ export class Flow implements FlowView, ActionTarget {
   forward(side: SideState): void {
     const other = this.other(side);
     if (side.output === 0 || !other.open) return;
-    if (other.tls === 'handshake' || other.tls === 'pending') return;
+    if (other.isChanging || other.tls === 'pending') return;
     const bytes = side.takeOutput();
     if (!other.endSent) this.emit({ type: 'write', side: other.side, bytes });
   }
@@ -371,7 +361,9 @@ export class Flow implements FlowView, ActionTarget {
   /** Hands on the peer's FIN. What a rule still holds of the side goes nowhere. */
   private passEnd(side: SideState): void {
     const other = this.other(side);
-    if (!side.peerEnded || other.tls === 'handshake') return;
+    if (!side.peerEnded || other.isChanging) return;
+    // Like bytes, it belongs inside TLS that is to start.
+    if (other.tls === 'pending' && other.open && !side.closed) return;
     if (side.output > 0 && !other.closed && !other.endSent) return;
     if (side === this.client && this.holdsBack()) return;
     // Without a server to tell, FIN ends the flow only if a rule waits for bytes that will not come.
@@ -380,7 +372,7 @@ export class Flow implements FlowView, ActionTarget {
     if (!side.endPassed && (other.open || stuck)) {
       side.endPassed = true;
       side.discard();
-      this.end(stuck ? side : other);
+      this.end(stuck ? side : other, side.truncated);
     }
     if (side.closed && other.open && !other.discarding) {
       other.discard();
@@ -399,16 +391,17 @@ export class Flow implements FlowView, ActionTarget {
     );
   }
 
-  private end(side: SideState): void {
+  private end(side: SideState, truncated: boolean): void {
     if (side.endSent || !side.open) return;
     side.endSent = true;
-    this.emit({ type: 'end', side: side.side });
+    // While TLS is taken off, FIN waits for it.
+    if (!side.closingOrdered) this.emit({ type: 'end', side: side.side, truncated });
   }
 
   private updateCollectTimer(): void {
     const { client } = this;
     const holds = client.collect !== undefined && client.held > 0;
-    const wanted = client.open && (holds || (this.collectTimer && client.tls === 'handshake'));
+    const wanted = client.open && (holds || (this.collectTimer && client.isChanging));
     // Each incomplete command has its own time; the handshake shares that of its command.
     const again = this.collectTimerStale && holds;
     this.collectTimerStale = false;
@@ -419,12 +412,14 @@ export class Flow implements FlowView, ActionTarget {
 
   private updateReading(side: SideState): void {
     const other = this.other(side);
-    const useful = side.collect !== undefined || side.discarding || other.open;
+    // What no rule collects waits for TLS that is to start on the other side: it belongs inside.
+    const goesOn = other.open && other.tls !== 'pending';
+    const useful = side.collect !== undefined || side.discarding || goesOn;
     // A collect goes on while the other side cannot take its bytes yet, up to the limit.
     const room =
       side.output === 0 || (side.collect !== undefined && side.output < this.setup.collectLimit);
-    const handshake = side.tls === 'handshake' || other.tls === 'handshake';
-    const wanted = side.open && !side.peerEnded && useful && room && !handshake;
+    const changing = side.isChanging || other.isChanging;
+    const wanted = side.open && !side.peerEnded && useful && room && !changing;
     const direct = wanted && side.collect === undefined && !side.discarding && !other.endSent;
     this.setReading(side, direct ? 'direct' : wanted ? 'on' : 'off');
   }
@@ -453,13 +448,14 @@ export class Flow implements FlowView, ActionTarget {
     for (const side of [this.client, this.server]) {
       side.discard();
       side.endPassed = true;
-      this.end(side);
+      if (!side.closingOrdered) this.tls.giveUp(side);
+      this.end(side, false);
     }
     this.choice.giveUp();
     this.emit({ type: 'setTimer', timer: 'linger' });
   }
 
-  private fail(reason: string, level: 'info' | 'warn' | 'error'): void {
+  fail(reason: string, level: 'info' | 'warn' | 'error'): void {
     this.emit({ type: 'log', level, message: reason });
     this.endBoth('reset');
   }
@@ -474,9 +470,15 @@ export class Flow implements FlowView, ActionTarget {
       if (side.open) this.emit({ type: how, side: side.side });
       side.open = false;
     }
-    this.endHandshake(this.client);
+    this.tls.giveUp(this.client);
+    this.tls.giveUp(this.server);
     this.choice.giveUp();
   }
+}
+
+function dataEvent(side: SideState): RuleEventName {
+  if (side.side === 'client') return side.depth > 0 ? 'CLIENTSSL_DATA' : 'CLIENT_DATA';
+  return side.depth > 0 ? 'SERVERSSL_DATA' : 'SERVER_DATA';
 }
 
 /** Rules that run hold up everything but their own end, and the end of the whole flow. */

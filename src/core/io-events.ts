@@ -9,11 +9,18 @@ export type TimerName = 'connect' | 'handshake' | 'collect' | 'idle' | 'linger' 
 export type IoEvent =
   | { readonly type: 'accepted' }
   | { readonly type: 'data'; readonly side: Side; readonly bytes: Uint8Array }
-  /** The peer sent FIN: no more bytes come, ours may still go. */
-  | { readonly type: 'ended'; readonly side: Side }
+  /** The peer sent FIN: no more bytes come, ours may still go. `truncated`: TLS was not ended before. */
+  | { readonly type: 'ended'; readonly side: Side; readonly truncated: boolean }
   /** The connection is gone. */
   | { readonly type: 'closed'; readonly side: Side; readonly error?: string }
-  | { readonly type: 'secured'; readonly side: Side }
+  /** The ClientHello that startTls asked for is complete. */
+  | { readonly type: 'hello' }
+  /** The handshake is complete. `certificate`: the client was asked for one. */
+  | { readonly type: 'secured'; readonly side: Side; readonly certificate: boolean }
+  /** TLS cannot start on the side. */
+  | { readonly type: 'tlsRefused'; readonly side: Side; readonly error: string }
+  /** The topmost TLS layer is off: what comes now was sent outside of it. */
+  | { readonly type: 'unsecured'; readonly side: Side }
   /** Without a server: nothing could be chosen. */
   | { readonly type: 'selected'; readonly selection: Selection; readonly error?: string }
   | { readonly type: 'connected' }

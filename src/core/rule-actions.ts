@@ -1,4 +1,5 @@
 import type { RuleEventName } from './rule-events.ts';
+import type { CertificateMode } from './rule-run.ts';
 import type { Endpoint, Side } from './types.ts';
 
 /** `TCP.collect` and its TLS twin. Without `length` every segment fires the data event. */
@@ -33,6 +34,7 @@ export type RuleAction =
   | { readonly type: 'respond'; readonly side: Side; readonly data: Uint8Array }
   | { readonly type: 'close'; readonly side: Side }
   | { readonly type: 'tls'; readonly side: Side; readonly enabled: boolean }
+  | { readonly type: 'clientCertificate'; readonly mode: CertificateMode }
   | { readonly type: 'pool'; readonly pool: string; readonly member?: Endpoint }
   | { readonly type: 'node'; readonly server: Endpoint }
   | { readonly type: 'reselect' }

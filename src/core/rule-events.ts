@@ -20,6 +20,14 @@ export const ruleEvents = {
     side: 'client',
     doc: 'Bytes that TCP.collect() asked for have arrived from the client.',
   },
+  CLIENTSSL_CLIENTHELLO: {
+    side: 'client',
+    doc: 'The client has sent its ClientHello. Nothing was answered yet: `SSL.disable()` lets it go on to the server as it came.',
+  },
+  CLIENTSSL_CLIENTCERT: {
+    side: 'client',
+    doc: 'The client was asked for a certificate, and the handshake is complete. `SSL.cert.count()` is 0 if it has shown none.',
+  },
   CLIENTSSL_HANDSHAKE: {
     side: 'client',
     doc: 'The TLS handshake with the client is complete.',
@@ -43,6 +51,14 @@ export const ruleEvents = {
   SERVER_DATA: {
     side: 'server',
     doc: 'Bytes that TCP.collect() asked for have arrived from the server.',
+  },
+  SERVERSSL_HANDSHAKE: {
+    side: 'server',
+    doc: 'The TLS handshake with the server is complete, and its certificate was verified as the server-ssl profile demands.',
+  },
+  SERVERSSL_DATA: {
+    side: 'server',
+    doc: 'Decrypted bytes that SSL.collect() asked for have arrived from the server.',
   },
   SERVER_CLOSED: {
     side: 'server',

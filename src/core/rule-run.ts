@@ -3,14 +3,49 @@ import type { ReleaseAction, ReplaceAction, RuleAction } from './rule-actions.ts
 import { type RuleEventName, ruleEvents } from './rule-events.ts';
 import type { Addresses, Endpoint, LogLevel, Side } from './types.ts';
 
-/** Where a side stands with TLS. `pending`: it will begin when nothing is collected any more. */
-export type TlsState = 'none' | 'pending' | 'handshake' | 'secured';
+/**
+ * Where the topmost layer of a side stands. `pending`: TLS will begin when nothing is collected any
+ * more. `hello`: the client's ClientHello is awaited, or rules look at it. `closing`: TLS is being
+ * taken off.
+ */
+export type TlsState = 'none' | 'pending' | 'hello' | 'handshake' | 'secured' | 'closing';
+
+/** What is known of a TLS session. */
+export interface TlsInfo {
+  /** Such as `TLSv1.3`. */
+  readonly protocol: string;
+  /** In OpenSSL's notation. */
+  readonly cipher: string;
+  /** The protocol agreed on (RFC 7301); empty: none. */
+  readonly alpn: string;
+  /** The session goes on from an earlier connection. */
+  readonly resumed: boolean;
+  /** Empty where there is none. */
+  readonly sessionId: Uint8Array;
+  /** The peer's, then its issuers as far as they are known; DER. */
+  readonly certificates: readonly Uint8Array[];
+  /** OpenSSL's name of what is wrong with the peer's certificate; undefined: nothing. */
+  readonly verifyError: string | undefined;
+}
+
+/** What a client asks for in its first TLS message. */
+export interface HelloInfo {
+  /** In lower case. */
+  readonly serverName: string | undefined;
+  /** The body of the extension of that type. */
+  extension(type: number): Uint8Array | undefined;
+}
+
+/** Whether clients have to show a certificate. */
+export type CertificateMode = 'none' | 'request' | 'require';
 
 /** What rules may know of one side. */
 export interface SideView {
   /** The connection exists and was not closed from here. */
   readonly open: boolean;
   readonly tls: TlsState;
+  /** TLS layers that are up, one inside the other. */
+  readonly depth: number;
   readonly payload: Payload;
 }
 
@@ -32,8 +67,14 @@ export interface RuleServices {
   readonly virtualServer: string;
   /** Undefined while the side is not connected. */
   addresses(side: Side): Addresses | undefined;
-  /** The TLS profile of this side exists. */
-  hasTlsProfile(side: Side): boolean;
+  /** The name of the TLS profile of this side. */
+  tlsProfile(side: Side): { readonly name: string; readonly detachable: boolean } | undefined;
+  /** The topmost TLS layer of this side; undefined while there is none. */
+  tls(side: Side): TlsInfo | undefined;
+  /** The client's last ClientHello, until the handlers of CLIENTSSL_HANDSHAKE are done. */
+  clientHello(): HelloInfo | undefined;
+  /** The name that the client asked for, or that the server was asked for; undefined: none. */
+  serverName(side: Side): string | undefined;
   hasPool(name: string): boolean;
   log(level: LogLevel, rule: string, message: string): void;
   /** Calls back once after `ms` milliseconds, unless the returned function is called first. */
@@ -77,8 +118,14 @@ export class RuleRun {
     if (action.type === 'replace' || action.type === 'release') {
       this.draft(action.side).add(action);
     } else if (action.type === 'event' && (action.event === 'all' || action.event === this.event)) {
-      this.skipsRest = !action.enabled;
+      this.skipsRest ||= !action.enabled;
     }
+  }
+
+  /** Whether this run has ordered that TLS of a side stops or does not start. */
+  stopsTls(side: Side): boolean {
+    const last = this.actions.findLast((action) => action.type === 'tls' && action.side === side);
+    return last?.type === 'tls' && !last.enabled;
   }
 
   /** Bytes held on a side, with this run's own edits. */

@@ -25,6 +25,11 @@ export function looksLikeTls(bytes: Uint8Array): boolean {
 export class SideState implements SideView {
   open = false;
   tls: TlsState = 'none';
+  depth = 0;
+  /** The rules were asked about the ClientHello. */
+  helloSeen = false;
+  /** The shell was told to take TLS off. */
+  closingOrdered = false;
   /** Arrived, and not let go. */
   readonly payload = new Payload();
   collect: Collect | undefined;
@@ -32,6 +37,8 @@ export class SideState implements SideView {
   reading: Reading = 'off';
   /** FIN has come from the peer. */
   peerEnded = false;
+  /** It came without the end of TLS before it. */
+  truncated = false;
   /** The peer's FIN was passed on to the other side, or needs not be. */
   endPassed = false;
   /** FIN was ordered towards the peer. */
@@ -57,6 +64,11 @@ export class SideState implements SideView {
   /** Bytes let go that the other side cannot take yet. */
   get output(): number {
     return this.outbox.length;
+  }
+
+  /** TLS is being put on or taken off: neither rules nor the other side see bytes of it. */
+  get isChanging(): boolean {
+    return this.tls === 'hello' || this.tls === 'handshake' || this.tls === 'closing';
   }
 
   /** Open, and nothing about it waits for anyone. */
@@ -85,7 +97,8 @@ export class SideState implements SideView {
   /** Starts a collect; the last one wins. */
   startCollect(action: CollectAction): void {
     this.collect = { length: action.length, skip: action.skip ?? 0, due: 'no', isNew: true };
-    if (this.collect.skip > 0) this.passSkipped(this.collect);
+    // What is held while TLS is taken off came inside it, and is not for this collect.
+    if (this.collect.skip > 0 && this.tls !== 'closing') this.passSkipped(this.collect);
   }
 
   private passSkipped(collect: Collect): void {
@@ -135,7 +148,7 @@ export class SideState implements SideView {
 
   /** TLS will not start after all: what was let go towards it goes to the other side. */
   cancelTls(): void {
-    this.tls = 'none';
+    this.tls = this.depth > 0 ? 'secured' : 'none';
     if (this.leftover.length > 0) this.outbox.append(this.leftover.take(this.leftover.length));
   }
 

@@ -5,6 +5,8 @@ export type Side = 'client' | 'server';
 export interface Endpoint {
   readonly address: string;
   readonly port: number;
+  /** The name that the address was found by. */
+  readonly host?: string;
 }
 
 /** Local and remote end of one side, as the operating system reports them. */

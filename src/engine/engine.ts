@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import {
+  type ClientSslProfile,
   type Config,
   type FileWatcher,
   type VirtualServerConfig,
@@ -8,12 +9,13 @@ import {
 import type { Logger } from '../core/logger.ts';
 import { Clock } from '../net/clock.ts';
 import type { Listener } from '../net/listener.ts';
-import { newTicketKeys } from '../net/secure-context.ts';
+import { TicketSecrets } from '../net/ticket-keys.ts';
 import { type Blueprint, draw, type VirtualServerPlan } from './blueprint.ts';
 import { Generation, type GenerationContext } from './generation.ts';
 import { isSameAddress, listenFailure } from './listening.ts';
 import { LivePool } from './live-pool.ts';
 import { EngineStartError, type Problem, withoutRepeats } from './problem.ts';
+import { Staples } from './staples.ts';
 import { openListener, VirtualServer } from './virtual-server.ts';
 
 export interface EngineOptions {
@@ -37,7 +39,8 @@ interface Candidate extends VirtualServerPlan {
 /** A configuration at work. */
 export class Engine {
   private readonly clock = new Clock();
-  private readonly tickets = new Map<string, Buffer>();
+  private readonly tickets = new Map<string, TicketSecrets>();
+  private readonly staples: Staples;
   private virtualServers = new Map<string, VirtualServer>();
   /** Virtual servers that the configuration no longer has, while connections are open on them. */
   private readonly retired = new Set<VirtualServer>();
@@ -51,7 +54,9 @@ export class Engine {
   private constructor(
     private readonly file: string,
     private readonly logger: Logger,
-  ) {}
+  ) {
+    this.staples = new Staples(logger);
+  }
 
   /** Starts serving. @throws EngineStartError when a file has mistakes or an address is taken */
   static async start(file: string, options: EngineOptions): Promise<Engine> {
@@ -106,6 +111,7 @@ export class Engine {
     this.stopping = true;
     for (const server of servers) server.close();
     for (const pool of this.pools.values()) pool.close();
+    this.staples.close();
     const timer = setTimeout(() => {
       for (const server of servers) server.abort('the drain timeout is over');
     }, this.config?.drainTimeout ?? 0);
@@ -150,7 +156,8 @@ export class Engine {
       logger: this.logger,
       clock: this.clock,
       pools: this.pools,
-      ticketKeys: (virtualServer, profile) => this.ticketKeys(`${virtualServer} ${profile}`),
+      ticketSecrets: (profile) => this.ticketSecrets(profile),
+      staple: (identity) => this.staples.current(identity),
     };
     // Before anything is opened: from the first change on, nothing may fail any more.
     const candidates: readonly Candidate[] = plans.map((plan) => ({
@@ -165,6 +172,7 @@ export class Engine {
       return problems;
     }
     this.usePools(pools);
+    this.staples.use(config);
     const next = new Map<string, VirtualServer>();
     for (const candidate of candidates) {
       const { name } = candidate.config;
@@ -271,13 +279,15 @@ export class Engine {
       setTimeout(() => server.abort('the virtual server was removed'), end.afterMs).unref();
   }
 
-  private ticketKeys(name: string): Buffer {
-    let keys = this.tickets.get(name);
-    if (keys === undefined) {
-      keys = newTicketKeys();
-      this.tickets.set(name, keys);
+  private ticketSecrets({ name, ticketKeys, sessionTimeout }: ClientSslProfile): TicketSecrets {
+    const key = JSON.stringify([name, ticketKeys, sessionTimeout]);
+    let secrets = this.tickets.get(key);
+    if (secrets === undefined) {
+      const given = ticketKeys?.map((text) => Buffer.from(text, 'base64'));
+      secrets = new TicketSecrets(given, sessionTimeout);
+      this.tickets.set(key, secrets);
     }
-    return keys;
+    return secrets;
   }
 }
 

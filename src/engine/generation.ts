@@ -1,14 +1,24 @@
 import { commandTable } from '../commands/index.ts';
-import type { VirtualServerConfig } from '../config/index.ts';
+import type { ClientSslProfile, VirtualServerConfig } from '../config/index.ts';
 import type { FlowSetup } from '../core/flow.ts';
 import type { TimerName } from '../core/io-events.ts';
 import type { Logger } from '../core/logger.ts';
 import type { RuleEventName } from '../core/rule-events.ts';
-import type { RuleError, RuleServices, RuleSession, Selection } from '../core/rule-run.ts';
+import type {
+  CertificateMode,
+  RuleError,
+  RuleServices,
+  RuleSession,
+  Selection,
+} from '../core/rule-run.ts';
 import { type Endpoint, formatEndpoint, type LogLevel, type Side } from '../core/types.ts';
+import type { ClientHello } from '../net/client-hello.ts';
+import { ClientTlsProfile } from '../net/client-tls.ts';
 import type { Clock } from '../net/clock.ts';
 import type { FlowDriver, FlowHost } from '../net/flow-driver.ts';
-import { type SecureContext, serverContext } from '../net/secure-context.ts';
+import { ServerTlsProfile, type Staple } from '../net/server-tls.ts';
+import type { TicketSecrets } from '../net/ticket-keys.ts';
+import type { ClientTls, ServerTls } from '../net/tls-start.ts';
 import { buildRuleInstance, type LoadedRules, type RuleInstance } from '../sandbox/index.ts';
 import type { LivePool } from './live-pool.ts';
 
@@ -20,8 +30,10 @@ export interface GenerationContext {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly pools: ReadonlyMap<string, LivePool>;
-  /** The session ticket keys of a virtual server and profile; the same over reloads. */
-  ticketKeys(virtualServer: string, profile: string): Buffer;
+  /** What session tickets of a profile are made with; the same over reloads. */
+  ticketSecrets(profile: ClientSslProfile): TicketSecrets;
+  /** OCSP responses, kept fresh over reloads. */
+  readonly staple: Staple;
 }
 
 /** Loads the rules of a virtual server and runs RULE_INIT. */
@@ -29,7 +41,10 @@ export function loadRules(config: VirtualServerConfig, logger: Logger): Promise<
   const services: RuleServices = {
     virtualServer: config.name,
     addresses: () => undefined,
-    hasTlsProfile: () => false,
+    tlsProfile: () => undefined,
+    tls: () => undefined,
+    clientHello: () => undefined,
+    serverName: () => undefined,
     hasPool: () => false,
     log: (level, rule, message) => {
       logger[level](message, { virtualServer: config.name, rule });
@@ -55,7 +70,8 @@ export class Generation implements FlowHost {
   onClosed: () => void = () => {};
 
   private instance: RuleInstance | undefined;
-  private readonly clientContext: SecureContext | undefined;
+  private readonly clientSsl: ServerTlsProfile | undefined;
+  private readonly serverSsl: ClientTlsProfile | undefined;
 
   constructor(
     readonly config: VirtualServerConfig,
@@ -71,6 +87,7 @@ export class Generation implements FlowHost {
     this.setup = {
       events: rules?.instance?.events ?? NO_EVENTS,
       clientTls: config.clientSsl !== undefined,
+      serverTls: config.serverSsl !== undefined,
       pool: config.pool?.name,
       collectLimit: tcp.collectLimit,
     };
@@ -82,9 +99,11 @@ export class Generation implements FlowHost {
       linger: tcp.lingerTimeout,
       handler: tcp.handlerTimeout,
     };
-    const { clientSsl } = config;
-    this.clientContext =
-      clientSsl && serverContext(clientSsl, context.ticketKeys(config.name, clientSsl.name));
+    const { name, clientSsl, serverSsl } = config;
+    this.clientSsl =
+      clientSsl &&
+      new ServerTlsProfile(name, clientSsl, context.ticketSecrets(clientSsl), context.staple);
+    this.serverSsl = serverSsl && new ClientTlsProfile(serverSsl);
     this.watchInstance();
   }
 
@@ -92,8 +111,18 @@ export class Generation implements FlowHost {
     return this.instance?.open();
   }
 
-  secureContext(side: Side): SecureContext | undefined {
-    return side === 'client' ? this.clientContext : undefined;
+  tlsProfile(side: Side): { readonly name: string; readonly detachable: boolean } | undefined {
+    return side === 'client' ? this.config.clientSsl : this.config.serverSsl;
+  }
+
+  acceptingTls(hello: ClientHello, certificate: CertificateMode | undefined): ServerTls | string {
+    if (this.clientSsl === undefined) throw new Error('TLS without a client-ssl profile');
+    return this.clientSsl.accept(hello, certificate);
+  }
+
+  connectingTls(server: Endpoint): ClientTls {
+    if (this.serverSsl === undefined) throw new Error('TLS without a server-ssl profile');
+    return this.serverSsl.connect(server);
   }
 
   hasPool(name: string): boolean {

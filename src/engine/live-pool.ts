@@ -51,7 +51,7 @@ export class LivePool {
     for (const { host, port } of this.config.members) {
       const addresses = await this.addressesOf(host);
       named ||= addresses[0] !== host;
-      for (const address of addresses) members.push({ address, port });
+      for (const address of addresses) members.push({ address, port, host });
     }
     this.pool.setMembers(members);
     return named;

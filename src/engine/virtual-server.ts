@@ -144,5 +144,6 @@ const NOBODY: StreamOwner = {
   onEnd: () => {},
   onDrain: () => {},
   onSecure: () => {},
+  onPlain: () => {},
   onClose: () => {},
 };

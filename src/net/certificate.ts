@@ -9,6 +9,9 @@ import {
 } from 'node:crypto';
 import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
+import { certificateFields, publicKeyBits } from '../core/certificate-fields.ts';
+import { onlyElement, TAG } from '../core/der.ts';
+import { toPem } from '../core/pem.ts';
 import {
   bitString,
   boolean,
@@ -17,13 +20,11 @@ import {
   integer,
   objectIdentifier,
   octetString,
-  readElement,
-  readElements,
   sequence,
   set,
   time,
   utf8String,
-} from './der.ts';
+} from './der-writer.ts';
 
 /** A certificate with its private key (PKCS #8), both as PEM. */
 export interface CertificateAndKey {
@@ -88,7 +89,8 @@ export function createAuthority(name: string): Authority {
  * clients with slow clocks.
  * @throws TypeError when a name is neither a DNS name nor an IP address, or the authority's key is
  * not an EC key that belongs to its certificate
- * @throws RangeError when `days` is out of range or there is no name
+ * @throws RangeError when `days` is out of range, there is no name, or the authority's certificate
+ * is not DER inside
  */
 export function issueCertificate(options: {
   readonly authority: Authority;
@@ -135,42 +137,20 @@ function readAuthority({ certPem, keyPem }: Authority): Signer {
   if (!certificate.checkPrivateKey(key)) {
     throw new TypeError("the authority's key does not belong to its certificate");
   }
-  const [tbs] = readElements(readElement(certificate.raw).content);
-  const fields = readElements(tbs?.content ?? Buffer.alloc(0));
-  // Version [0] is absent in X.509 v1; then serial, algorithm, issuer, validity, subject, key.
-  const [, , , , subject, spki] = fields[0]?.tag === 0xa0 ? fields.slice(1) : fields;
-  if (subject === undefined || spki === undefined) {
-    throw new TypeError("the authority's certificate cannot be read");
-  }
-  const extensions = fields.find((field) => field.tag === 0xa3)?.content;
-  return {
-    key,
-    subject: subject.raw,
-    keyId: subjectKeyIdentifier(extensions) ?? keyIdentifier(spki.raw),
-  };
-}
-
-/** The value of that extension, if there is one: it need not be the hash that we would take. */
-function subjectKeyIdentifier(extensions: Uint8Array | undefined): Uint8Array | undefined {
-  if (extensions === undefined) return undefined;
-  const wanted = objectIdentifier(OID.subjectKeyIdentifier);
-  for (const { content } of readElements(readElement(extensions).content)) {
-    const parts = readElements(content);
-    const value = parts.at(-1);
-    if (parts[0] && value && wanted.equals(parts[0].raw)) return readElement(value.content).content;
-  }
-  return undefined;
+  const { subject, publicKey, extensions } = certificateFields(certificate.raw);
+  // Its own identifier need not be the hash that we would take.
+  const own = extensions.find(({ id }) => id === OID.subjectKeyIdentifier)?.value;
+  const keyId = own ? onlyElement(own, TAG.octetString).content : keyIdentifier(publicKey);
+  return { key, subject, keyId };
 }
 
 function newKeyPair(): { publicKey: KeyObject; privateKey: KeyObject } {
   return generateKeyPairSync('ec', { namedCurve: 'P-256' });
 }
 
-/** SHA-1 of the key's bits without the count of unused ones (RFC 5280, 4.2.1.2, method 1). */
+/** SHA-1 of the key's bits (RFC 5280, 4.2.1.2, method 1). */
 function keyIdentifier(spki: Uint8Array): Buffer {
-  const [, key] = readElements(readElement(spki).content);
-  if (key === undefined) throw new TypeError('the public key cannot be read');
-  return createHash('sha1').update(key.content.subarray(1)).digest();
+  return createHash('sha1').update(publicKeyBits(spki)).digest();
 }
 
 function distinguishedName(commonName: string): Buffer {
@@ -230,9 +210,7 @@ function serialNumber(): Buffer {
 }
 
 function signedPem(tbs: Buffer, key: KeyObject): string {
-  const der = sequence(tbs, SIGNATURE_ALGORITHM, bitString(sign('sha256', tbs, key)));
-  const lines = der.toString('base64').match(/.{1,64}/g) ?? [];
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`;
+  return toPem(sequence(tbs, SIGNATURE_ALGORITHM, bitString(sign('sha256', tbs, key))));
 }
 
 function keyPem(key: KeyObject): string {

@@ -1,17 +1,18 @@
 // Imported: the global is a getter, which hot paths would call each time.
 import { Buffer } from 'node:buffer';
-import type { SecureContext } from 'node:tls';
 import type { Effect, Reading } from '../core/effects.ts';
 import { Flow, type FlowSetup } from '../core/flow.ts';
 import type { IoEvent, TimerName } from '../core/io-events.ts';
 import type { RuleEventName } from '../core/rule-events.ts';
 import {
+  type HelloInfo,
   type RuleError,
   RuleRun,
   type RuleServices,
   type RuleSession,
   type RunOutcome,
   type Selection,
+  type TlsInfo,
 } from '../core/rule-run.ts';
 import {
   type Addresses,
@@ -20,12 +21,13 @@ import {
   type LogLevel,
   type Side,
 } from '../core/types.ts';
-import type { ByteStream, StreamOwner } from './byte-stream.ts';
+import type { ByteStream, StreamEnd, StreamOwner } from './byte-stream.ts';
 import { type Clock, type Expiring, ticks } from './clock.ts';
 import { openConnection } from './connector.ts';
+import { FlowTls, type TlsHost } from './flow-tls.ts';
 
 /** What the flows of one virtual server, in one generation of its configuration, share. */
-export interface FlowHost {
+export interface FlowHost extends TlsHost {
   readonly virtualServer: string;
   readonly setup: FlowSetup;
   /** Milliseconds. */
@@ -37,7 +39,7 @@ export interface FlowHost {
   readonly clock: Clock;
   /** A new connection's place in the sandbox; undefined without rules. */
   openSession(): RuleSession | undefined;
-  secureContext(side: Side): SecureContext | undefined;
+  tlsProfile(side: Side): { readonly name: string; readonly detachable: boolean } | undefined;
   hasPool(name: string): boolean;
   select(pool: string, failed: readonly Endpoint[]): { selection: Selection; error?: string };
   log(level: LogLevel, message: string, flow: FlowDriver, rule?: string): void;
@@ -59,6 +61,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private client: ByteStream;
   private server: ByteStream | undefined;
   private serverConnected = false;
+  serverEndpoint: Endpoint | undefined;
   private readonly known: { client?: Addresses | undefined; server?: Addresses | undefined } = {};
   /** What the flow wants; a slow peer may forbid it. */
   private clientReading: Reading = 'off';
@@ -68,8 +71,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private serverLends = false;
   /** The flow hears of nothing but the end. */
   private spliced = false;
-  /** TLS starts when what was written before has left. */
-  private tlsLeftover: Uint8Array | undefined;
+  /** Undefined before TLS has anything to do with this flow. */
+  private secure: FlowTls | undefined;
   private run: RuleRun | undefined;
   private busy = false;
   private over = false;
@@ -105,7 +108,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
 
   // ---- between the flow and the world --------------------------------------------------------
 
-  private feed(event: IoEvent): void {
+  feed(event: IoEvent): void {
     if (this.busy) {
       if (this.next === undefined) this.next = event;
       else this.inbox.push(event);
@@ -140,7 +143,8 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
         this.write(effect.side, effect.bytes);
         return;
       case 'end':
-        this.stream(effect.side)?.end();
+        this.secure?.giveUp(effect.side);
+        this.stream(effect.side)?.end(effect.truncated);
         return;
       case 'reset':
         this.stream(effect.side)?.reset();
@@ -154,10 +158,17 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
         this.applyReading();
         return;
       case 'startTls':
-        this.clientReading = 'off';
-        this.client.read(false);
-        this.tlsLeftover = effect.leftover;
-        this.startTlsWhenDrained();
+        this.startTls(effect.side, effect.leftover, effect.asks);
+        return;
+      case 'acceptTls':
+        this.flowTls().accept();
+        return;
+      case 'stopTls':
+        this.readNoMore(effect.side);
+        this.flowTls().stop(effect.side);
+        return;
+      case 'clientCertificate':
+        this.flowTls().setCertificate(effect.mode);
         return;
       case 'setTimer':
         this.setTimer(effect.timer, this.host.clock.tick + ticks(this.host.timeouts[effect.timer]));
@@ -192,8 +203,13 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     if (stream.pendingBytes > this.host.queueLimit) this.applyReading();
   }
 
-  private stream(side: Side): ByteStream | undefined {
+  stream(side: Side): ByteStream | undefined {
     return side === 'client' ? this.client : this.server;
+  }
+
+  replaceStream(side: Side, stream: ByteStream): void {
+    if (side === 'client') this.client = stream;
+    else this.server = stream;
   }
 
   private sideOf(stream: ByteStream): Side {
@@ -214,7 +230,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   }
 
   /** Our own defect must hurt this flow only. */
-  private crash(error: unknown): void {
+  crash(error: unknown): void {
     this.host.internalError(error, this);
     if (this.over) return;
     this.finish();
@@ -239,6 +255,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private ruleOutcome(outcome: RunOutcome): void {
     switch (outcome.type) {
       case 'done':
+        if (this.run?.event === 'CLIENTSSL_HANDSHAKE') this.secure?.forgetHello();
         this.feed({ type: 'ruleDone', actions: this.run?.actions ?? [] });
         return;
       case 'suspended':
@@ -263,8 +280,20 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     return this.known[side];
   }
 
-  hasTlsProfile(side: Side): boolean {
-    return this.host.secureContext(side) !== undefined;
+  tlsProfile(side: Side): { readonly name: string; readonly detachable: boolean } | undefined {
+    return this.host.tlsProfile(side);
+  }
+
+  tls(side: Side): TlsInfo | undefined {
+    return this.stream(side)?.tls;
+  }
+
+  clientHello(): HelloInfo | undefined {
+    return this.secure?.hello;
+  }
+
+  serverName(side: Side): string | undefined {
+    return this.secure?.serverName(side);
   }
 
   hasPool(name: string): boolean {
@@ -285,6 +314,7 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   private connect(server: Endpoint): void {
     this.serverConnected = false;
     this.known.server = undefined;
+    this.serverEndpoint = server;
     this.server = openConnection(server, this);
   }
 
@@ -296,35 +326,36 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   }
 
   /** Reads a side if the flow wants to, unless a slow peer has bytes waiting that this would add to. */
-  private applyReading(): void {
+  applyReading(): void {
     const { client, server, clientReading, serverReading } = this;
     const limit = this.host.queueLimit;
     const clientIsSlow = client.pendingBytes > limit;
     const serverIsSlow = server !== undefined && server.pendingBytes > limit;
     // Rules may answer a side to itself; what is direct adds to the other side only.
     const readClient = clientReading !== 'off' && !serverIsSlow && !this.clientLends;
-    client.read(readClient && (clientReading === 'direct' || !clientIsSlow));
+    const readHello = this.secure?.readsHello ?? false;
+    const mayRead = readClient && (clientReading === 'direct' || !clientIsSlow);
+    client.read(mayRead || (readHello && !this.clientLends));
     if (server === undefined || !this.serverConnected) return;
     const readServer = serverReading !== 'off' && !clientIsSlow && !this.serverLends;
     server.read(readServer && (serverReading === 'direct' || !serverIsSlow));
   }
 
-  private startTlsWhenDrained(): void {
-    if (this.tlsLeftover === undefined || this.client.pendingBytes > 0) return;
-    try {
-      this.startTls(this.tlsLeftover);
-    } catch (error) {
-      this.crash(error);
-    }
+  /** What comes while TLS changes is nothing to pass on. */
+  private readNoMore(side: Side): void {
+    if (side === 'client') this.clientReading = 'off';
+    else this.serverReading = 'off';
   }
 
-  private startTls(leftover: Uint8Array): void {
-    const { client } = this;
-    this.tlsLeftover = undefined;
-    const secureContext = this.host.secureContext('client');
-    if (secureContext === undefined) throw new Error('TLS without a client-ssl profile');
-    this.known.client ??= client.addresses();
-    this.client = client.acceptTls(secureContext, leftover);
+  private startTls(side: Side, leftover: Uint8Array, asks: boolean): void {
+    this.readNoMore(side);
+    this.known[side] ??= this.stream(side)?.addresses();
+    this.flowTls().start(side, leftover, asks);
+  }
+
+  private flowTls(): FlowTls {
+    this.secure ??= new FlowTls(this, this.host);
+    return this.secure;
   }
 
   private splice(): void {
@@ -344,6 +375,10 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
   onData(stream: ByteStream, bytes: Uint8Array): void {
     this.lastActive = this.host.clock.tick;
     const isClient = stream === this.client;
+    if (isClient && this.secure?.readsHello) {
+      this.secure.received(stream.reusesBuffers ? Buffer.from(bytes) : bytes);
+      return;
+    }
     if ((isClient ? this.clientReading : this.serverReading) === 'direct') {
       this.relay(stream, isClient, bytes);
       return;
@@ -368,27 +403,43 @@ export class FlowDriver implements StreamOwner, RuleServices, Expiring {
     this.applyReading();
   }
 
-  onEnd(stream: ByteStream): void {
+  onEnd(stream: ByteStream, truncated: boolean): void {
     this.lastActive = this.host.clock.tick;
-    if (this.spliced) (stream === this.client ? this.server : this.client)?.end();
-    else this.feed({ type: 'ended', side: this.sideOf(stream) });
+    if (this.spliced) (stream === this.client ? this.server : this.client)?.end(truncated);
+    else this.feed({ type: 'ended', side: this.sideOf(stream), truncated });
   }
 
   onDrain(stream: ByteStream): void {
     this.lastActive = this.host.clock.tick;
     if (stream === this.client) {
       this.serverLends = false;
-      this.startTlsWhenDrained();
     } else {
       this.clientLends = false;
     }
+    this.secure?.drained(this.sideOf(stream));
     this.applyReading();
   }
 
   onSecure(stream: ByteStream): void {
-    if (stream !== this.client) return;
-    if (this.host.debug) this.host.log('debug', 'TLS is up on the client side', this);
-    this.feed({ type: 'secured', side: 'client' });
+    const side = this.sideOf(stream);
+    if (this.stream(side) !== stream) return;
+    if (this.host.debug) this.host.log('debug', `TLS is up on the ${side} side`, this);
+    this.secure?.secured(side);
+  }
+
+  onPlain(
+    stream: ByteStream,
+    below: ByteStream,
+    rest: Uint8Array,
+    end: StreamEnd | undefined,
+  ): void {
+    const side = this.sideOf(stream);
+    if (this.stream(side) !== stream) return;
+    if (this.host.debug) this.host.log('debug', `TLS is off on the ${side} side`, this);
+    this.replaceStream(side, below);
+    this.feed({ type: 'unsecured', side });
+    if (rest.length > 0) this.feed({ type: 'data', side, bytes: rest });
+    if (end !== undefined) this.feed({ type: 'ended', side, ...end });
   }
 
   onClose(stream: ByteStream, error: string | undefined): void {

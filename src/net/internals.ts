@@ -1,5 +1,8 @@
 import type { Server } from 'node:net';
-import type { SecureContext } from 'node:tls';
+import { constants } from 'node:os';
+import type { Readable } from 'node:stream';
+import type { SecureContext, TLSSocket } from 'node:tls';
+import type { ChainLink } from './tls-session.ts';
 
 /*
  * The one file that touches Node's internals: TCP and TLS handles without `net.Socket` and
@@ -35,6 +38,8 @@ export interface TcpHandle extends StreamHandle {
   close(callback?: () => void): void;
   reset(callback?: () => void): number;
   setNoDelay(on: boolean): number;
+  bind(address: string, port: number): number;
+  bind6(address: string, port: number, flags: number): number;
   connect(request: StreamRequest, address: string, port: number): number;
   connect6(request: StreamRequest, address: string, port: number): number;
   getsockname(out: SocketName): number;
@@ -42,6 +47,22 @@ export interface TcpHandle extends StreamHandle {
 }
 
 export interface TlsHandle extends StreamHandle {
+  /** Sends the ClientHello; for the client's role. */
+  start(): void;
+  setALPNProtocols(list: Uint8Array): void;
+  setVerifyMode(request: boolean, reject: boolean): void;
+  setOCSPResponse(response: Uint8Array): void;
+  setServername(name: string): void;
+  setSession(session: Uint8Array): void;
+  enableSessionCallbacks(): void;
+  onnewsession: (id: Uint8Array, session: Buffer) => void;
+  getProtocol(): string | null;
+  getCipher(): { readonly name: string } | undefined;
+  getALPNNegotiatedProtocol(): string | false | undefined;
+  isSessionReused(): boolean;
+  getSession(): Uint8Array | undefined;
+  getPeerCertificate(withIssuers: boolean): ChainLink | undefined;
+  verifyError(): (Error & { code?: string }) | null | undefined;
   onhandshakedone: () => void;
   onhandshakestart: () => void;
   onerror: (error: Error & { code?: string }) => void;
@@ -76,8 +97,14 @@ interface Internals {
 
 const STREAM_METHODS = ['useUserBuffer', 'readStart', 'readStop', 'writeBuffer', 'shutdown'];
 const NAME_METHODS = ['getsockname', 'getpeername'];
-const TCP_METHODS = ['close', 'reset', 'setNoDelay', 'connect', 'connect6', ...NAME_METHODS];
-const TLS_METHODS = ['receive', 'destroySSL'];
+const OPEN_METHODS = ['bind', 'bind6', 'connect', 'connect6'];
+const TCP_METHODS = ['close', 'reset', 'setNoDelay', ...OPEN_METHODS, ...NAME_METHODS];
+const TLS_METHODS = [
+  ...['receive', 'destroySSL', 'start', 'enableSessionCallbacks', 'setALPNProtocols'],
+  ...['setVerifyMode', 'setOCSPResponse', 'setServername', 'setSession', 'verifyError'],
+  ...['getProtocol', 'getCipher', 'getALPNNegotiatedProtocol', 'isSessionReused'],
+  ...['getSession', 'getPeerCertificate'],
+];
 
 function load(): Internals | undefined {
   // The variable is for the tests of the other way.
@@ -129,9 +156,39 @@ export function wroteLater(): boolean {
   return streamState[lastWriteWasAsync] !== 0;
 }
 
-/** Puts TLS, as its server, on a handle on which nothing is being written. */
-export function wrapTls(below: StreamHandle, secureContext: SecureContext): TlsHandle {
-  return needInternals().wrap(below, secureContext.context as object, true, false);
+/** Puts TLS on a handle on which nothing is being written. */
+export function wrapTls(
+  below: StreamHandle,
+  secureContext: SecureContext,
+  isServer: boolean,
+): TlsHandle {
+  return needInternals().wrap(below, secureContext.context as object, isServer, false);
+}
+
+/**
+ * Whether it was FIN that made TLS over a handle end, and not close_notify; to be asked when it has
+ * just ended. A handle that still reads refuses to start reading.
+ */
+export function endedByFin(tcp: TcpHandle): boolean {
+  return tcp.readStart() !== -constants.errno.EALREADY;
+}
+
+/** Whether the end has come to a stream, behind what it still holds. */
+export function hasGotEnd(stream: Readable): boolean {
+  const { _readableState: state } = stream as unknown as { _readableState?: { ended?: boolean } };
+  return state?.ended === true;
+}
+
+/** What `TLSSocket` does not show without a `tls.Server`. */
+type TlsSocketHandle = Pick<TlsHandle, 'verifyError' | 'setOCSPResponse'>;
+
+/** @throws Error where Node has changed it: a peer must not count as verified then */
+export function handleOf(socket: TLSSocket): TlsSocketHandle {
+  const { _handle: handle } = socket as unknown as { _handle?: Partial<TlsSocketHandle> | null };
+  if (handle?.verifyError === undefined || handle.setOCSPResponse === undefined) {
+    throw new Error('this Node does not show what TLS sockets have verified');
+  }
+  return handle as TlsSocketHandle;
 }
 
 /**

@@ -1,9 +1,10 @@
 import { isIPv6 } from 'node:net';
-import type { SecureContext } from 'node:tls';
 import { getSystemErrorName } from 'node:util';
+import type { TlsInfo } from '../core/rule-run.ts';
 import type { Addresses, Endpoint } from '../core/types.ts';
 import { type ByteStream, type StreamOwner, unmapped } from './byte-stream.ts';
 import {
+  endedByFin,
   needInternals,
   onRead,
   type ReadTarget,
@@ -12,10 +13,13 @@ import {
   type StreamRequest,
   type TcpHandle,
   type TlsHandle,
-  wrapTls,
   wroteLater,
 } from './internals.ts';
+import { layTls, RawTlsInfo } from './raw-tls.ts';
 import { giveBuffer, LARGEST, LARGEST_FOR_TLS, takeBuffer } from './read-buffers.ts';
+import { bindSource, type SourceAddress } from './source-address.ts';
+import { TlsLayer } from './tls-layer.ts';
+import { refusalOf, type TlsStart } from './tls-start.ts';
 import { type Flushable, flushLater } from './write-batch.ts';
 
 const UV_EOF = -4095;
@@ -46,7 +50,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   readonly reusesBuffers = true;
 
   private tcp: TcpHandle | undefined;
-  private tls: TlsHandle | undefined;
+  private tlsHandle: TlsHandle | undefined;
   private buffer: Uint8Array;
   private bufferSize = 0;
   private readSinceSweep = false;
@@ -60,10 +64,14 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   private lent = false;
   /** Decrypted while nobody was reading: TLS hands out all that a segment held. */
   private early: Uint8Array[] = [];
-  /** FIN came behind `early`. */
+  /** The end came behind `early`. */
   private endsAfterEarly = false;
+  /** FIN came without close_notify before it. */
+  private truncated = false;
   private ended = false;
   private endAsked = false;
+  /** FIN shall go out without close_notify before it. */
+  private endsBare = false;
   private shutDown = false;
   /** Nagle's algorithm cannot hold back a first send of one segment, and is left on until then. */
   private sent = false;
@@ -85,7 +93,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   }
 
   private get top(): StreamHandle | undefined {
-    return this.tls ?? this.tcp;
+    return this.tlsHandle ?? this.tcp;
   }
 
   get pendingBytes(): number {
@@ -106,7 +114,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
 
   write(bytes: Uint8Array): boolean {
     if (this.tcp === undefined || this.endAsked) return true;
-    const atOnce = bytes.length > SMALL_WRITE || this.tls !== undefined;
+    const atOnce = bytes.length > SMALL_WRITE || this.tlsHandle !== undefined;
     if (atOnce && !this.writing) return this.send(bytes);
     if (this.queue === undefined) this.queue = [bytes];
     else this.queue.push(bytes);
@@ -136,15 +144,20 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     if (bytes !== undefined) this.send(bytes);
   }
 
-  end(): void {
+  get tls(): TlsInfo | undefined {
+    return this.tlsHandle && new RawTlsInfo(this.tlsHandle);
+  }
+
+  end(truncated: boolean): void {
     if (this.endAsked || this.tcp === undefined) return;
     this.endAsked = true;
+    this.endsBare = truncated;
     if (!this.writing) this.shutdown();
   }
 
   reset(): void {
     this.sendDeferred();
-    const { tcp, tls } = this;
+    const { tcp, tlsHandle: tls } = this;
     if (tcp === undefined) return;
     // The system refuses a reset behind a FIN (EINVAL); a close discards just as well.
     if (this.endAsked || tcp.reset(() => tls?.destroySSL()) !== 0) this.closeHandles();
@@ -170,7 +183,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   }
 
   /** Opens the connection; the owner hears `onConnect` or `onClose`. */
-  connect(to: Endpoint): void {
+  connect(to: Endpoint, from: SourceAddress | undefined): void {
     const { tcp } = this;
     if (tcp === undefined) return;
     const { TCPConnectWrap } = needInternals();
@@ -180,31 +193,28 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
       if (status !== 0) this.fail(errorName(status));
       else this.owner.onConnect(this);
     };
-    const error = isIPv6(to.address)
-      ? tcp.connect6(request, to.address, to.port)
-      : tcp.connect(request, to.address, to.port);
+    const connect = isIPv6(to.address) ? 'connect6' : 'connect';
+    const bound = from === undefined ? 0 : bindSource(tcp, from, to.address);
+    const error = bound || tcp[connect](request, to.address, to.port);
     if (error !== 0) queueMicrotask(() => this.fail(errorName(error)));
   }
 
-  acceptTls(secureContext: SecureContext, leftover: Uint8Array): ByteStream {
+  startTls(start: TlsStart, leftover: Uint8Array): ByteStream {
     const { tcp } = this;
     if (tcp === undefined) return this;
-    if (this.tls !== undefined || this.writing) {
-      throw new Error('TLS can start only on a quiet TCP connection');
+    if (this.tlsHandle !== undefined || start.detachable) {
+      // Nobody waits for the write before the layer reads.
+      if (this.lent) this.top?.useUserBuffer(this.changeBuffer());
+      return new TlsLayer(this, start, leftover);
     }
+    if (this.writing) throw new Error('TLS can start only on a quiet TCP connection');
     if (this.active) this.stopReading();
     // The handshake sends by itself, and the first answer must not wait behind its tickets.
     this.setNoDelay();
-    const tls = wrapTls(tcp, secureContext);
-    tls.onhandshakedone = () => this.secured();
-    // Renegotiation (TLS 1.2) is an attack surface that no client needs (RFC 9325, section 3.5).
-    let handshakes = 0;
-    tls.onhandshakestart = () => {
-      handshakes += 1;
-      if (handshakes > 1) queueMicrotask(() => this.fail('renegotiation refused'));
-    };
+    const tls = layTls(tcp, start);
+    tls.onhandshakedone = () => this.secured(start);
     tls.onerror = (error) => this.fail(error.code ?? error.message);
-    this.tls = tls;
+    this.tlsHandle = tls;
     // The TCP handle knows the old buffer by its address; TLS reads into one of its own.
     tcp.portreeveBuffer = this.buffer;
     tcp.portreeveStream = undefined;
@@ -214,15 +224,20 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     this.reading = false;
     this.prepared = false;
     large.delete(this);
+    if (start.role === 'client') tls.start();
     this.startReading(tls);
     if (leftover.length > 0) tls.receive(leftover);
     return this;
   }
 
+  stopTls(): void {
+    throw new Error('TLS on the bare handle stays until the end');
+  }
+
   /** Called by the handle. Answers the buffer to read into next when that changes. */
   received(count: number): Uint8Array | undefined {
     if (count <= 0) {
-      if (count === UV_EOF) this.peerEnded();
+      if (count === UV_EOF) this.gotEnd();
       else if (count < 0) this.fail(errorName(count));
       return undefined;
     }
@@ -240,8 +255,8 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     if (this.buffer !== buffer || this.tcp === undefined) return undefined;
     this.lent = !this.reading;
     // TLS may go on at once with what it has decrypted, TCP reads no more before `read`.
-    if (this.lent) return this.tls === undefined ? undefined : this.changeBuffer();
-    const largest = this.tls === undefined ? LARGEST : LARGEST_FOR_TLS;
+    if (this.lent) return this.tlsHandle === undefined ? undefined : this.changeBuffer();
+    const largest = this.tlsHandle === undefined ? LARGEST : LARGEST_FOR_TLS;
     if (count < buffer.length || this.bufferSize === largest) return undefined;
     return this.resizeBuffer(this.bufferSize + 1);
   }
@@ -283,7 +298,13 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     if (this.endsAfterEarly && this.early.length === 0) this.peerEnded();
   }
 
-  private secured(): void {
+  private secured(start: TlsStart): void {
+    const refusal = this.tlsHandle && refusalOf(start, new RawTlsInfo(this.tlsHandle));
+    if (refusal !== undefined) {
+      // OpenSSL is still at work on the handle.
+      queueMicrotask(() => this.fail(refusal));
+      return;
+    }
     this.owner.onSecure(this);
     // Reading goes on only if the owner asks for it.
     if (!this.reading) this.stopReading();
@@ -366,9 +387,9 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   }
 
   private shutdown(): void {
-    const { top } = this;
+    const top = this.endsBare ? this.tcp : this.top;
     if (top === undefined) return;
-    if (this.ended && this.tls === undefined) {
+    if (this.ended && this.tlsHandle === undefined) {
       // Nothing comes any more, so closing sends FIN just as well.
       this.destroy();
       return;
@@ -386,13 +407,21 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     if (this.ended) this.destroy();
   }
 
+  private gotEnd(): void {
+    const { tcp } = this;
+    // While nothing is read, only what was read before can have brought the end.
+    this.truncated =
+      this.tlsHandle !== undefined && this.active && tcp !== undefined && endedByFin(tcp);
+    this.peerEnded();
+  }
+
   private peerEnded(): void {
     this.endsAfterEarly = this.early.length > 0;
     if (this.endsAfterEarly) return;
     this.stopReading();
     this.reading = false;
     this.ended = true;
-    this.owner.onEnd(this);
+    this.owner.onEnd(this, this.truncated);
     if (this.shutDown) this.destroy();
   }
 
@@ -404,7 +433,7 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
   }
 
   private closeHandles(): void {
-    const { tcp, tls } = this;
+    const { tcp, tlsHandle: tls } = this;
     if (tls === undefined) tcp?.close();
     // Writes that TLS still holds refer to it; they must not outlive the connection below.
     else tcp?.close(() => tls.destroySSL());
@@ -425,8 +454,8 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     this.queue = undefined;
     this.queuedBytes = 0;
     large.delete(this);
-    if (!this.lent && this.tls === undefined) giveBuffer(this.bufferSize, this.buffer);
-    this.tls = undefined;
+    if (!this.lent && this.tlsHandle === undefined) giveBuffer(this.bufferSize, this.buffer);
+    this.tlsHandle = undefined;
   }
 }
 
@@ -454,9 +483,9 @@ function endpoint(name: SocketName): Endpoint {
 }
 
 /** Opens a connection. */
-export function connectRaw(to: Endpoint, owner: StreamOwner): RawStream {
+export function connectRaw(to: Endpoint, owner: StreamOwner, from?: SourceAddress): RawStream {
   const { TCP, constants } = needInternals();
   const stream = new RawStream(new TCP(constants.SOCKET), owner);
-  stream.connect(to);
+  stream.connect(to, from);
   return stream;
 }

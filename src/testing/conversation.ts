@@ -1,9 +1,9 @@
-import { assertNever, formatEndpoint } from '../core/types.ts';
+import { assertNever, formatEndpoint, type Side } from '../core/types.ts';
 import type { Peer } from './peer.ts';
 import type { Rule } from './rule.ts';
 import { type ConversationSetup, Simulation } from './simulation.ts';
-import { describeStep, type Ending, type Step } from './steps.ts';
-import { quote, toText } from './text.ts';
+import { describeStep, type Ending, type PlayedHello, type Step } from './steps.ts';
+import { quote, toBytes, toText } from './text.ts';
 
 /** What a peer has seen in the end. */
 export interface PeerOutcome {
@@ -93,9 +93,13 @@ class Demands {
       case 'sees':
         return sees(simulation[step.side], step.ending);
       case 'startsTls':
-        return this.startsTls(step.hello);
+        return this.startsTls(step);
       case 'failsTls':
-        return this.failsTls();
+        return this.failsTls(step.side);
+      case 'stopsTls':
+        return this.stopsTls(step);
+      case 'says':
+        return this.says(step.hello);
       case 'accepts':
         return this.accepts(step.at);
       case 'refuses':
@@ -131,33 +135,64 @@ class Demands {
         return `the ${peer.side} sees ${name(peer.ending)}, which no step demands`;
       }
     }
-    return simulation.client.tls === 'handshake' && simulation.client.ending === undefined
-      ? 'TLS with the client was started, which no step demands'
-      : undefined;
+    const changing = [simulation.client, simulation.server].find(
+      ({ tls, ending }) => tls !== 'none' && ending === undefined,
+    );
+    if (changing === undefined) return undefined;
+    const what = changing.tls === 'closing' ? 'is being taken off' : 'was started';
+    return `TLS with the ${changing.side} ${what}, which no step demands`;
   }
 
-  private startsTls(hello: string): string | undefined {
-    const problem = this.inHandshake();
+  private startsTls(step: Extract<Step, { type: 'startsTls' }>): string | undefined {
+    const problem = this.isIn(step.side, 'handshake');
     if (problem !== undefined) return problem;
-    const given = toText(this.simulation.client.hello);
-    if (given !== hello) return `TLS was given ${quote(given)} of the handshake`;
-    this.simulation.completeTls();
+    const given = toText(this.simulation[step.side].hello);
+    if (given !== step.hello) return `TLS was given ${quote(given)} of the handshake`;
+    this.simulation.completeTls(step.side, step.tls);
     return undefined;
   }
 
-  private failsTls(): string | undefined {
-    const problem = this.inHandshake();
+  private failsTls(side: Side): string | undefined {
+    const problem = this.isIn(side, 'handshake');
     if (problem !== undefined) return problem;
-    this.simulation.failTls();
+    this.simulation.failTls(side);
     return undefined;
   }
 
-  private inHandshake(): string | undefined {
-    const { client } = this.simulation;
-    if (client.tls === 'secured') return 'TLS with the client is complete already';
-    if (client.tls === 'none') return 'TLS with the client was not started';
-    if (client.closed) return 'TLS with the client has failed';
-    return nothingUnread(client);
+  private stopsTls(step: Extract<Step, { type: 'stopsTls' }>): string | undefined {
+    const problem = this.isIn(step.side, 'closing');
+    if (problem !== undefined) return problem;
+    this.simulation.endTls(step.side, toBytes(step.rest));
+    return undefined;
+  }
+
+  private says(hello: PlayedHello): string | undefined {
+    const problem = this.isIn('client', 'hello');
+    if (problem !== undefined) return problem;
+    this.simulation.sayHello(hello);
+    return undefined;
+  }
+
+  /** What keeps TLS of a side from being where a step wants it. */
+  private isIn(side: Side, wanted: Peer['tls']): string | undefined {
+    const peer = this.simulation[side];
+    if (peer.closed) return `TLS with the ${side} has failed`;
+    if (peer.tls === wanted) return nothingUnread(peer);
+    switch (peer.tls) {
+      case 'hello':
+        return "the client's hello is awaited: client.says()";
+      case 'handshake':
+        return wanted === 'hello'
+          ? "no rule waits for the client's hello"
+          : `the TLS handshake with the ${side} is not complete`;
+      case 'closing':
+        return `TLS with the ${side} is being taken off`;
+      default:
+        if (wanted === 'closing') return `TLS with the ${side} is not being taken off`;
+        return peer.layers.length > 0
+          ? `TLS with the ${side} is complete already`
+          : `TLS with the ${side} was not started`;
+    }
   }
 
   private accepts(at: string | undefined): string | undefined {

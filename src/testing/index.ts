@@ -16,7 +16,7 @@
  */
 export { ConversationError, conversation, type Outcome, type PeerOutcome } from './conversation.ts';
 export { everyCut } from './every-cut.ts';
-export { type LoadRuleOptions, loadRule, type Rule } from './rule.ts';
+export { type LoadRuleOptions, loadRule, loadRules, type Rule } from './rule.ts';
 export type { ConversationSetup } from './simulation.ts';
 export {
   type Client,
@@ -25,6 +25,8 @@ export {
   expires,
   fails,
   logs,
+  type PlayedHello,
+  type PlayedTls,
   passes,
   type Server,
   type Step,

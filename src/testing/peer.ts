@@ -1,3 +1,4 @@
+import type { TlsInfo } from '../core/rule-run.ts';
 import type { Side } from '../core/types.ts';
 import type { Ending } from './steps.ts';
 
@@ -6,7 +7,9 @@ export class Peer {
   connected = false;
   /** The flow wants bytes from here. */
   reading = false;
-  tls: 'none' | 'handshake' | 'secured' = 'none';
+  tls: 'none' | 'hello' | 'handshake' | 'closing' = 'none';
+  /** The TLS layers that are up, the topmost last. */
+  readonly layers: TlsInfo[] = [];
   /** Bytes that TLS was given before the handshake was complete. */
   hello: Uint8Array = new Uint8Array(0);
   /** Sent, and not read yet. */
@@ -19,7 +22,7 @@ export class Peer {
   /** A step has demanded that ending. */
   endingSeen = false;
 
-  /** What the peer got, an entry for each epoch: in plaintext, then inside TLS. */
+  /** What the peer got, an entry for each epoch: in plaintext, inside TLS, … */
   readonly received: string[] = [''];
   private demanded = 0;
 
@@ -29,15 +32,27 @@ export class Peer {
     this.received.push((this.received.pop() ?? '') + text);
   }
 
-  beginTls(hello: Uint8Array): void {
-    this.tls = 'handshake';
+  /** @param asks - the rules want to see the hello before the handshake goes on */
+  beginTls(hello: Uint8Array, asks: boolean): void {
+    this.tls = asks ? 'hello' : 'handshake';
     this.hello = hello;
     this.reading = false;
   }
 
-  /** From here on everything is inside TLS. */
-  completeTls(): void {
-    this.tls = 'secured';
+  /** From here on everything is inside another layer of TLS. */
+  completeTls(info: TlsInfo): void {
+    this.layers.push(info);
+    this.beginEpoch();
+  }
+
+  /** From here on everything is outside of the topmost layer. */
+  stopTls(): void {
+    this.layers.pop();
+    this.beginEpoch();
+  }
+
+  private beginEpoch(): void {
+    this.tls = 'none';
     this.received.push('');
     this.demanded = 0;
   }
@@ -58,7 +73,7 @@ export class Peer {
 
   /** What the next bytes or FIN would go to is able to take them. */
   get readable(): boolean {
-    const heard = this.reading || this.tls === 'handshake';
+    const heard = this.reading || this.tls !== 'none';
     return this.connected && !this.closed && heard && this.inbound.length > 0;
   }
 }

@@ -28,11 +28,24 @@ export function logLine(level: LogLevel, message: string): string {
  * @param file - a path from the current folder, or a URL: `new URL('my-rule.js', import.meta.url)`
  * @throws Error when the rule cannot be loaded, with the message and the place in its source
  */
-export async function loadRule(file: string | URL, given: LoadRuleOptions = {}): Promise<Rule> {
-  const path = typeof file === 'string' ? resolve(file) : fileURLToPath(file);
+export function loadRule(file: string | URL, given: LoadRuleOptions = {}): Promise<Rule> {
+  return loadRules([{ file, ...given }]);
+}
+
+/**
+ * Loads several rules as those of one virtual server, in their order there. They are used like one.
+ *
+ * @throws Error when one of them cannot be loaded, with the message and the place in its source
+ */
+export async function loadRules(
+  rules: readonly (LoadRuleOptions & { readonly file: string | URL })[],
+): Promise<Rule> {
   const logs: string[] = [];
   const { instance, problems } = await buildRuleInstance({
-    rules: [{ name: path, path, options: given.options ?? {} }],
+    rules: rules.map(({ file, options = {} }) => {
+      const path = typeof file === 'string' ? resolve(file) : fileURLToPath(file);
+      return { name: path, path, options };
+    }),
     commands: commandTable,
     services: loadServices(logs),
   });
@@ -48,7 +61,10 @@ function loadServices(logs: string[]): RuleServices {
   return {
     virtualServer: 'test',
     addresses: () => undefined,
-    hasTlsProfile: () => false,
+    tlsProfile: () => undefined,
+    tls: () => undefined,
+    clientHello: () => undefined,
+    serverName: () => undefined,
     hasPool: () => false,
     log: (level, _rule, message) => logs.push(logLine(level, message)),
     after: (milliseconds, callback) => {

@@ -4,11 +4,13 @@ import { Flow } from '../core/flow.ts';
 import type { IoEvent, TimerName } from '../core/io-events.ts';
 import type { RuleEventName } from '../core/rule-events.ts';
 import {
+  type HelloInfo,
   type RuleError,
   RuleRun,
   type RuleServices,
   type RuleSession,
   type RunOutcome,
+  type TlsInfo,
 } from '../core/rule-run.ts';
 import { looksLikeTls } from '../core/side-state.ts';
 import {
@@ -22,12 +24,17 @@ import {
 import { FakeClock } from './fake-clock.ts';
 import { Peer } from './peer.ts';
 import { logLine, type Rule } from './rule.ts';
-import { quote, toText } from './text.ts';
+import type { PlayedHello, PlayedTls } from './steps.ts';
+import { quote, toBytes, toText } from './text.ts';
 
 /** The virtual server of a conversation, and its client. */
 export interface ConversationSetup {
   /** The virtual server has a client-ssl profile. Default false. */
   readonly clientTls?: boolean;
+  /** It has a server-ssl profile. Default false. */
+  readonly serverTls?: boolean;
+  /** TLS can be taken off again. Default false. */
+  readonly detachable?: boolean;
   /** The port that the client has connected to. Default 1024. */
   readonly localPort?: number;
   /** Default 192.0.2.1. */
@@ -67,6 +74,9 @@ export class Simulation implements RuleServices {
   private readonly clock = new FakeClock();
   private readonly events: IoEvent[] = [];
   private connectedTo: Endpoint | undefined;
+  private hello: PlayedHello | undefined;
+  private readonly names: { client?: string; server?: string } = {};
+  private asksForCertificate = false;
 
   /** @param connectsAtOnce - connections to servers succeed without `accept` */
   constructor(
@@ -83,6 +93,7 @@ export class Simulation implements RuleServices {
     this.flow = new Flow({
       events: rule.instance.events,
       clientTls: setup.clientTls ?? false,
+      serverTls: setup.serverTls ?? false,
       pool: pools[0]?.[0],
       collectLimit: setup.collectLimit ?? 1024 * 1024,
     });
@@ -118,14 +129,34 @@ export class Simulation implements RuleServices {
     this.settle();
   }
 
-  completeTls(): void {
-    this.note('TLS with the client is complete');
-    this.client.completeTls();
-    this.feed({ type: 'secured', side: 'client' });
+  completeTls(side: Side, played: PlayedTls): void {
+    this.note(`TLS with the ${side} is complete`);
+    if (played.serverName !== undefined) this.names[side] = played.serverName;
+    const asked = this.asksForCertificate || played.certificates !== undefined;
+    const certificate = side === 'client' && asked;
+    this[side].completeTls(tlsInfo(played));
+    this.feed({ type: 'secured', side, certificate });
   }
 
-  failTls(): void {
-    this.loseTls(this.client, 'the TLS handshake failed');
+  failTls(side: Side): void {
+    this.loseTls(this[side], 'the TLS handshake failed');
+    this.settle();
+  }
+
+  /** The client's ClientHello, for the rules to see. */
+  sayHello(hello: PlayedHello): void {
+    this.note(`the client says hello ${JSON.stringify(hello)}`);
+    this.hello = hello;
+    if (hello.serverName !== undefined) this.names.client = hello.serverName;
+    this.feed({ type: 'hello' });
+  }
+
+  /** The peer ends TLS that is being taken off. */
+  endTls(side: Side, rest: Uint8Array): void {
+    this.note(`TLS with the ${side} is off`);
+    this[side].stopTls();
+    this.events.push({ type: 'unsecured', side });
+    if (rest.length > 0) this.events.push({ type: 'data', side, bytes: rest });
     this.settle();
   }
 
@@ -174,26 +205,27 @@ export class Simulation implements RuleServices {
     const next = peer.readable ? peer.inbound.shift() : undefined;
     if (next === undefined) return false;
     if (next === 'end') this.readEnd(peer);
-    else if (peer.tls === 'handshake') this.readHello(peer, Buffer.concat([peer.hello, next]));
+    else if (peer.tls !== 'none' && peer.tls !== 'closing')
+      this.readHello(peer, Buffer.concat([peer.hello, next]));
     else if (this.spliced) this.deliver(otherSide(peer.side), next);
     else this.events.push({ type: 'data', side: peer.side, bytes: next });
     return true;
   }
 
   private readEnd(peer: Peer): void {
-    if (peer.tls === 'handshake') {
-      this.loseTls(peer, 'FIN within the TLS handshake');
+    if (peer.tls !== 'none') {
+      this.loseTls(peer, 'FIN while TLS is being changed');
       return;
     }
     peer.ended = true;
     if (this.spliced) this.endSide(otherSide(peer.side));
-    else this.events.push({ type: 'ended', side: peer.side });
+    else this.events.push({ type: 'ended', side: peer.side, truncated: false });
     this.closeIfOver(peer);
   }
 
   private readHello(peer: Peer, hello: Uint8Array): void {
     peer.hello = hello;
-    if (!looksLikeTls(hello)) this.loseTls(peer, 'not a TLS handshake');
+    if (peer === this.server || !looksLikeTls(hello)) this.loseTls(peer, 'not a TLS handshake');
   }
 
   // ---- what the flow orders ------------------------------------------------------------------
@@ -225,8 +257,17 @@ export class Simulation implements RuleServices {
         this[effect.side].reading = effect.reading !== 'off';
         return;
       case 'startTls':
-        this.note('TLS with the client starts');
-        this.client.beginTls(effect.leftover);
+        this.note(`TLS with the ${effect.side} starts`);
+        this[effect.side].beginTls(effect.leftover, effect.asks);
+        return;
+      case 'acceptTls':
+        this.client.tls = 'handshake';
+        return;
+      case 'stopTls':
+        this.stopTls(this[effect.side]);
+        return;
+      case 'clientCertificate':
+        this.asksForCertificate = effect.mode !== 'none';
         return;
       case 'setTimer':
         this.timers.add(effect.timer);
@@ -269,6 +310,19 @@ export class Simulation implements RuleServices {
     else this.events.push({ type: 'ruleFailed', error: outcome.error });
   }
 
+  private stopTls(peer: Peer): void {
+    this.note(`TLS with the ${peer.side} is taken off`);
+    peer.reading = false;
+    if (peer.tls !== 'hello') {
+      peer.tls = 'closing';
+      return;
+    }
+    peer.tls = 'none';
+    if (peer.hello.length > 0) {
+      this.events.push({ type: 'data', side: peer.side, bytes: peer.hello });
+    }
+  }
+
   private select(name: string, failed: readonly Endpoint[]): void {
     const server = this.pools.get(name)?.pick(failed);
     if (server !== undefined) {
@@ -290,7 +344,7 @@ export class Simulation implements RuleServices {
 
   private deliver(side: Side, bytes: Uint8Array): void {
     const text = toText(bytes);
-    const where = this[side].tls === 'secured' ? ' inside TLS' : '';
+    const where = this[side].layers.length > 0 ? ' inside TLS' : '';
     this.note(`${side} gets ${quote(text)}${where}`);
     this[side].receive(text);
   }
@@ -361,8 +415,30 @@ export class Simulation implements RuleServices {
     return { local: { address: OWN_ADDRESS, port: 50001 }, remote: this.connectedTo };
   }
 
-  hasTlsProfile(side: Side): boolean {
-    return side === 'client' && (this.setup.clientTls ?? false);
+  tlsProfile(side: Side): { name: string; detachable: boolean } | undefined {
+    const { clientTls, serverTls, detachable = false } = this.setup;
+    return (side === 'client' ? clientTls : serverTls) ? { name: 'tls', detachable } : undefined;
+  }
+
+  tls(side: Side): TlsInfo | undefined {
+    return this[side].layers.at(-1);
+  }
+
+  clientHello(): HelloInfo | undefined {
+    const { hello } = this;
+    if (hello === undefined) return undefined;
+    const { serverName, extensions } = hello;
+    return {
+      serverName,
+      extension: (type) => {
+        const body = extensions?.[type];
+        return body === undefined ? undefined : toBytes(body);
+      },
+    };
+  }
+
+  serverName(side: Side): string | undefined {
+    return this.names[side];
   }
 
   hasPool(name: string): boolean {
@@ -376,6 +452,18 @@ export class Simulation implements RuleServices {
   after(milliseconds: number, callback: () => void): () => void {
     return this.clock.after(milliseconds, callback);
   }
+}
+
+function tlsInfo(played: PlayedTls): TlsInfo {
+  return {
+    protocol: played.protocol ?? 'TLSv1.3',
+    cipher: played.cipher ?? 'TLS_AES_128_GCM_SHA256',
+    alpn: played.alpn ?? '',
+    resumed: played.resumed ?? false,
+    sessionId: played.sessionId ?? new Uint8Array(0),
+    certificates: played.certificates ?? [],
+    verifyError: played.verifyError,
+  };
 }
 
 /** @throws TypeError when the text is not `address:port`. */

@@ -13,14 +13,45 @@ export type Step =
   | { readonly type: 'receives'; readonly side: Side; readonly text: string }
   | { readonly type: 'receivesNothing'; readonly side: Side }
   | { readonly type: 'sees'; readonly side: Side; readonly ending: Ending }
-  | { readonly type: 'startsTls'; readonly hello: string }
-  | { readonly type: 'failsTls' }
+  | {
+      readonly type: 'startsTls';
+      readonly side: Side;
+      readonly hello: string;
+      readonly tls: PlayedTls;
+    }
+  | { readonly type: 'failsTls'; readonly side: Side }
+  | { readonly type: 'stopsTls'; readonly side: Side; readonly rest: string }
+  | { readonly type: 'says'; readonly hello: PlayedHello }
   | { readonly type: 'accepts'; readonly at: string | undefined }
   | { readonly type: 'refuses'; readonly error: string }
   | { readonly type: 'spliced' }
   | { readonly type: 'expires'; readonly timer: TimerName }
   | { readonly type: 'passes'; readonly milliseconds: number }
   | { readonly type: 'logs' | 'fails'; readonly pattern: string | RegExp };
+
+/** What a rule learns of a TLS session; what is left out is of no interest. */
+export interface PlayedTls {
+  /** What a client has asked for, or a server was asked for. */
+  readonly serverName?: string;
+  /** Default `TLSv1.3`. */
+  readonly protocol?: string;
+  /** Default `TLS_AES_128_GCM_SHA256`. */
+  readonly cipher?: string;
+  readonly alpn?: string;
+  readonly resumed?: boolean;
+  readonly sessionId?: Uint8Array;
+  /** The peer's, in DER. If they are given, also as an empty list, a client was asked for them. */
+  readonly certificates?: readonly Uint8Array[];
+  /** OpenSSL's name, such as `CERT_HAS_EXPIRED`. */
+  readonly verifyError?: string;
+}
+
+/** What a rule learns of a ClientHello. */
+export interface PlayedHello {
+  readonly serverName?: string;
+  /** The bodies of its extensions. */
+  readonly extensions?: Readonly<Record<number, Data>>;
+}
 
 /** Steps of one side; called with bytes, it is the step in which that side sends them. */
 interface Party {
@@ -40,19 +71,27 @@ interface Party {
   seesClose(): Step;
   /** The peer's connection was reset. */
   seesReset(): Step;
-}
-
-/** The client's steps. */
-export interface Client extends Party {
   /**
-   * TLS was started, and the handshake succeeds. What the client sends from here on, and gets, is
+   * TLS was started, and the handshake succeeds. What the peer sends from here on, and gets, is
    * inside TLS.
    *
    * @param hello - the part of the handshake that steps of the conversation sent; default: none
    */
-  startsTls(hello?: Data): Step;
+  startsTls(hello?: Data, tls?: PlayedTls): Step;
   /** TLS was started, and the handshake fails. */
   failsTls(): Step;
+  /**
+   * The topmost layer of TLS is being taken off, and the peer ends it as well.
+   *
+   * @param rest - what the peer sends in the same segment behind it; default: nothing
+   */
+  stopsTls(rest?: Data): Step;
+}
+
+/** The client's steps. */
+export interface Client extends Party {
+  /** TLS was started, a rule handles CLIENTSSL_CLIENTHELLO, and the ClientHello comes. */
+  says(hello: PlayedHello): Step;
 }
 
 /** The server's steps. */
@@ -70,8 +109,7 @@ export interface Server extends Party {
 
 export const client: Client = Object.assign(send('client'), {
   ...party('client'),
-  startsTls: (hello: Data = ''): Step => ({ type: 'startsTls', hello: toText(hello) }),
-  failsTls: (): Step => ({ type: 'failsTls' }),
+  says: (hello: PlayedHello): Step => ({ type: 'says', hello }),
 });
 
 export const server: Server = Object.assign(send('server'), {
@@ -121,9 +159,13 @@ export function describeStep(step: Step): string {
     case 'sees':
       return `${step.side}.sees${step.ending.charAt(0).toUpperCase()}${step.ending.slice(1)}()`;
     case 'startsTls':
-      return `client.startsTls(${step.hello === '' ? '' : quote(step.hello)})`;
+      return `${step.side}.startsTls(${step.hello === '' ? '' : quote(step.hello)})`;
     case 'failsTls':
-      return 'client.failsTls()';
+      return `${step.side}.failsTls()`;
+    case 'stopsTls':
+      return `${step.side}.stopsTls(${step.rest === '' ? '' : quote(step.rest)})`;
+    case 'says':
+      return `client.says(${JSON.stringify(step.hello)})`;
     case 'accepts':
       return `server.accepts(${step.at === undefined ? '' : quote(step.at)})`;
     case 'refuses':
@@ -153,5 +195,13 @@ function party(side: Side) {
     seesEnd: (): Step => ({ type: 'sees', side, ending: 'end' }),
     seesClose: (): Step => ({ type: 'sees', side, ending: 'close' }),
     seesReset: (): Step => ({ type: 'sees', side, ending: 'reset' }),
+    startsTls: (hello: Data = '', tls: PlayedTls = {}): Step => ({
+      type: 'startsTls',
+      side,
+      hello: toText(hello),
+      tls,
+    }),
+    failsTls: (): Step => ({ type: 'failsTls', side }),
+    stopsTls: (rest: Data = ''): Step => ({ type: 'stopsTls', side, rest: toText(rest) }),
   };
 }

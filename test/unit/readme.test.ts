@@ -9,6 +9,7 @@ import { codeBlocks } from './markdown.ts';
 // They run here: the tests that the guides show.
 import '../../docs/examples/hide-banner.test.ts';
 import '../../docs/examples/starttls.test.ts';
+import '../../docs/examples/tls.test.ts';
 
 const root = new URL('../../', import.meta.url);
 const folder = mkdtempSync(join(tmpdir(), 'readme-'));
@@ -78,7 +79,8 @@ describe('README.md', () => {
 describe('the guides', () => {
   test('for rules shows rules that load, and one that is tested here', async () => {
     const rules = codeBlocks(read('docs/rules.md'), 'js');
-    expect(rules).toContain(example('starttls.js'));
+    const tested = ['starttls.js', 'starttls-upstream.js', 'sni.js', 'clear-command.js'];
+    expect(rules).toEqual(expect.arrayContaining(tested.map(example)));
     for (const [index, text] of rules.entries()) {
       const file = join(folder, `rule-${index}.js`);
       writeFileSync(file, text);

@@ -42,7 +42,8 @@ export const SERVER: Addresses = {
 function side(view: World['client']): SideView {
   const payload = new Payload();
   payload.append(bytes(view?.payload ?? ''));
-  return { open: true, tls: 'none', ...view, payload };
+  const depth = view?.tls === 'secured' ? 1 : 0;
+  return { open: true, tls: 'none', depth, ...view, payload };
 }
 
 export function runIn(world: World = {}, logged: LogLine[] = []): RuleRun {
@@ -55,7 +56,10 @@ export function runIn(world: World = {}, logged: LogLine[] = []): RuleRun {
   const services: RuleServices = {
     virtualServer: 'vs',
     addresses: (of) => (of === 'client' ? CLIENT : SERVER),
-    hasTlsProfile: (of) => of === 'client',
+    tlsProfile: (of) => (of === 'client' ? { name: 'tls', detachable: false } : undefined),
+    tls: () => undefined,
+    clientHello: () => undefined,
+    serverName: () => undefined,
     hasPool: (name) => name === 'web' || name === 'sorry',
     log: (level, rule, message) => logged.push({ level, rule, message }),
     after: () => () => undefined,

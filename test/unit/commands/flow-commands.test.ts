@@ -52,21 +52,34 @@ describe('SSL.enable and SSL.disable', () => {
     expect(() => call({}, name, 'serverside')).toThrow(
       `${name}: the virtual server has no server-ssl profile`,
     );
-    expect(() => call({ services: { hasTlsProfile: () => false } }, name)).toThrow(
+    expect(() => call({ services: { tlsProfile: () => undefined } }, name)).toThrow(
       `${name}: the virtual server has no client-ssl profile`,
     );
   });
 
-  it('SSL.enable refuses a side that speaks TLS', () => {
-    expect(() => call({ client: { tls: 'secured' } }, 'SSL.enable')).toThrow(
-      'SSL.enable: the client side speaks TLS already',
-    );
+  it.each(['handshake', 'closing'] as const)('both refuse while TLS is in state %s', (tls) => {
+    for (const name of ['SSL.enable', 'SSL.disable']) {
+      expect(() => call({ client: { tls } }, name)).toThrow(
+        `${name}: TLS on the client side is being changed`,
+      );
+    }
   });
 
-  it.each(['handshake', 'secured'] as const)('SSL.disable refuses in state %s', (tls) => {
-    expect(() => call({ client: { tls } }, 'SSL.disable')).toThrow(
-      'SSL.disable: TLS on the client side has begun and cannot be taken off',
+  it('SSL.enable starts another layer inside TLS', () => {
+    expect(call({ client: { tls: 'secured' } }, 'SSL.enable').actions).toEqual([
+      { type: 'tls', side: 'client', enabled: true },
+    ]);
+  });
+
+  it('SSL.disable takes TLS off only where the profile allows for it', () => {
+    const client = { tls: 'secured' } as const;
+    expect(() => call({ client }, 'SSL.disable')).toThrow(
+      'SSL.disable: TLS has begun; set "detachable": true in the client-ssl profile \'tls\' to take it off',
     );
+    const services = { tlsProfile: () => ({ name: 'tls', detachable: true }) };
+    expect(call({ client, services }, 'SSL.disable').actions).toEqual([
+      { type: 'tls', side: 'client', enabled: false },
+    ]);
   });
 });
 

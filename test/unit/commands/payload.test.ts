@@ -154,10 +154,14 @@ describe.each(LAYERS)('$layer on a side with tls $tls', ({ layer, tls }) => {
     expect(run.actions).toEqual([]);
   });
 
-  it.each(all)('%s is refused during the handshake', (suffix, args) => {
-    expect(() => call({ client: { tls: 'handshake' } }, name(suffix), ...args)).toThrow(
-      `${layer}.${suffix}: the TLS handshake on the client side is not complete`,
-    );
+  it.each(all)('%s is refused while TLS is being changed', (suffix, args) => {
+    for (const changing of ['hello', 'handshake', 'closing'] as const) {
+      if (suffix === 'collect' && changing === 'closing') continue;
+      const client = { tls: changing, depth: layer === 'SSL' ? 1 : 0 };
+      expect(() => call({ client }, name(suffix), ...args)).toThrow(
+        `${layer}.${suffix}: TLS on the client side is being changed`,
+      );
+    }
   });
 
   it.each(all)('%s names the layer that is meant', (suffix, args) => {
@@ -165,8 +169,75 @@ describe.each(LAYERS)('$layer on a side with tls $tls', ({ layer, tls }) => {
     const message =
       tls === 'none'
         ? `TCP.${suffix}: the client side speaks TLS; use SSL.${suffix}`
-        : `SSL.${suffix}: the TLS handshake on the client side is not complete`;
+        : `SSL.${suffix}: the client side does not speak TLS; use TCP.${suffix}`;
     expect(() => call({ client: { tls: other } }, name(suffix), ...args)).toThrow(message);
+  });
+
+  it.each(all)('%s means the plaintext of the topmost layer', (suffix, args) => {
+    const client = { tls: 'pending', depth: layer === 'SSL' ? 1 : 0 } as const;
+    expect(() => call({ client }, name(suffix), ...args)).not.toThrow();
+  });
+});
+
+describe('collect behind SSL.disable', () => {
+  const services = { tlsProfile: () => ({ name: 'tls', detachable: true }) };
+  const secured = (depth: number) => ({ client: { tls: 'secured', depth }, services }) as const;
+
+  it('is for what comes when the topmost layer is off', () => {
+    for (const [depth, layer] of [
+      [1, 'TCP'],
+      [2, 'SSL'],
+    ] as const) {
+      const run = runIn(secured(depth));
+      callIn(run, 'SSL.disable');
+      callIn(run, `${layer}.collect`, 3);
+      expect(run.actions.at(-1)).toEqual({ type: 'collect', side: 'client', length: 3 });
+    }
+  });
+
+  it('names the layer that is meant then', () => {
+    const outer = runIn(secured(1));
+    callIn(outer, 'SSL.disable');
+    expect(() => callIn(outer, 'SSL.collect')).toThrow(
+      'SSL.collect: the client side does not speak TLS; use TCP.collect',
+    );
+    const inner = runIn(secured(2));
+    callIn(inner, 'SSL.disable');
+    expect(() => callIn(inner, 'TCP.collect')).toThrow(
+      'TCP.collect: the client side speaks TLS; use SSL.collect',
+    );
+  });
+
+  it('is for the current layer when SSL.enable is called again', () => {
+    const run = runIn(secured(1));
+    callIn(run, 'SSL.disable');
+    callIn(run, 'SSL.enable');
+    expect(() => callIn(run, 'TCP.collect')).toThrow('use SSL.collect');
+    callIn(run, 'SSL.collect');
+  });
+
+  it('may come while TLS is being taken off', () => {
+    const closing = { client: { tls: 'closing', depth: 1 } } as const;
+    expect(call(closing, 'TCP.collect').actions).toEqual([{ type: 'collect', side: 'client' }]);
+    expect(() => call(closing, 'SSL.collect')).toThrow('use TCP.collect');
+  });
+
+  it('is for the ClientHello that is not answered', () => {
+    const hello = { event: 'CLIENTSSL_CLIENTHELLO', client: { tls: 'hello' } } as const;
+    const run = runIn(hello);
+    expect(() => callIn(run, 'TCP.collect')).toThrow('TLS on the client side is being changed');
+    callIn(run, 'SSL.disable');
+    callIn(run, 'TCP.collect');
+    expect(run.actions.map(({ type }) => type)).toEqual(['tls', 'collect']);
+  });
+
+  it('means the side whose TLS is taken off', () => {
+    const run = runIn({ ...secured(1), server: { tls: 'secured', depth: 1 } });
+    callIn(run, 'SSL.disable', 'serverside');
+    expect(() => callIn(run, 'TCP.collect')).toThrow('use SSL.collect');
+    run.side = 'server';
+    callIn(run, 'TCP.collect');
+    expect(run.actions.at(-1)).toEqual({ type: 'collect', side: 'server' });
   });
 });
 

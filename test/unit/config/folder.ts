@@ -1,8 +1,18 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { formatProblem, type LoadResult, loadConfig } from '../../../src/config/index.ts';
+
+interface CertificateOptions {
+  /** In openssl's notation. */
+  readonly subject?: string;
+  readonly algorithm?: 'EC' | 'RSA' | 'ED25519';
+  /** Of an RSA key; 2048 if nothing else is said. */
+  readonly bits?: number;
+  readonly issuer?: string;
+  readonly extensions?: readonly string[];
+}
 
 /** A temporary folder with a configuration and what belongs to it. */
 export class Folder {
@@ -10,6 +20,10 @@ export class Folder {
 
   at(name: string): string {
     return join(this.path, name);
+  }
+
+  read(name: string): string {
+    return readFileSync(this.at(name), 'utf8');
   }
 
   write(name: string, content: string | Uint8Array): string {
@@ -23,11 +37,19 @@ export class Folder {
     execFileSync('openssl', args, { cwd: this.path, stdio: 'pipe', timeout: 20_000 });
   }
 
-  /** A P-256 key and a self-signed certificate for it. */
-  certificate(name: string): void {
-    this.openssl('ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', `${name}.key`);
-    const subject = ['-subj', `/CN=${name}`, '-days', '30'];
-    this.openssl('req', '-x509', '-key', `${name}.key`, ...subject, '-out', `${name}.crt`);
+  /**
+   * A key (P-256 if nothing else is said) and a certificate for it, self-signed or by an `issuer`
+   * that was made before; `extensions` are openssl's, such as `subjectAltName=DNS:a.test`.
+   */
+  certificate(name: string, options: CertificateOptions = {}): void {
+    const { subject = `/CN=${name}`, algorithm = 'EC', bits = 2048, issuer } = options;
+    const kinds = { EC: 'ec_paramgen_curve:P-256', RSA: `rsa_keygen_bits:${bits}`, ED25519: '' };
+    const kind = kinds[algorithm] === '' ? [] : ['-pkeyopt', kinds[algorithm]];
+    this.openssl('genpkey', '-algorithm', algorithm, ...kind, '-out', `${name}.key`);
+    const by = issuer === undefined ? [] : ['-CA', `${issuer}.crt`, '-CAkey', `${issuer}.key`];
+    const more = (options.extensions ?? []).flatMap((extension) => ['-addext', extension]);
+    const request = ['-key', `${name}.key`, '-subj', subject, '-days', '30', ...by, ...more];
+    this.openssl('req', '-x509', ...request, '-out', `${name}.crt`);
   }
 
   load(config: unknown, env: NodeJS.ProcessEnv = {}): Promise<LoadResult> {

@@ -32,7 +32,7 @@ test('a configuration with everything in it', async () => {
     "$schema": "./portreeve.schema.json",
     "virtualServers": {
       "pop3": {
-        "listen": "[::1]:1110", "clientSsl": "mail", "tcp": "quick", "pool": "dovecot",
+        "listen": "[::1]:1110", "clientSsl": "mail", "serverSsl": "inside", "tcp": "quick", "pool": "dovecot",
         "rules": ["./rules/audit.js", { "rule": "typed.ts", "options": { "tls": ["a", { "b": null }] } }],
         "connectionLimit": 100,
       },
@@ -41,6 +41,7 @@ test('a configuration with everything in it', async () => {
     "pools": { "dovecot": { "members": ["127.0.0.1:10110", "[::1]:110", "mail.example.com:110"], "balancing": "round-robin" } },
     "profiles": {
       "clientSsl": { "mail": { "cert": "mail.crt", "key": "mail.key", "minVersion": "TLSv1.3" } },
+      "serverSsl": { "inside": { "verify": false } },
       "tcp": { "quick": { "connectTimeout": "500ms", "idleTimeout": "2h", "collectTimeout": 1500, "collectLimit": "64KiB", "queueLimit": 4096 } },
     },
     "log": { "level": "debug", "format": "json" },
@@ -60,19 +61,26 @@ test('a configuration with everything in it', async () => {
     ],
     balancing: 'round-robin',
   };
+  const tls = {
+    minVersion: 'TLSv1.2',
+    maxVersion: 'TLSv1.3',
+    ciphers: expect.stringMatching(/^TLS_AES_128_GCM_SHA256:/),
+    alpn: [],
+    detachable: false,
+  };
+  const cert = folder.read('mail.crt');
+  const key = expect.stringMatching(/^-----BEGIN PRIVATE KEY-----\n/);
   const mail = {
     name: 'mail',
-    cert: folder.at('mail.crt'),
-    key: folder.at('mail.key'),
+    ...tls,
     minVersion: 'TLSv1.3',
-    maxVersion: 'TLSv1.3',
-    pem: {
-      cert: expect.stringMatching(
-        /^-----BEGIN CERTIFICATE-----\n[^-]+-----END CERTIFICATE-----\n$/,
-      ),
-      key: expect.stringMatching(/^-----BEGIN EC PRIVATE KEY-----\n/),
-    },
+    identities: [{ names: ['mail'], material: { cert, key }, leaf: cert }],
+    strictSni: false,
+    clientCertificate: 'none',
+    sessionTickets: true,
+    sessionTimeout: 3600,
   };
+  const inside = { name: 'inside', ...tls, verify: false };
   const defaults = {
     connectTimeout: 5000,
     handshakeTimeout: 10_000,
@@ -90,6 +98,7 @@ test('a configuration with everything in it', async () => {
         name: 'pop3',
         listen: { host: '::1', port: 1110 },
         clientSsl: mail,
+        serverSsl: inside,
         pool,
         rules: [
           { name: './rules/audit.js', path: folder.at('rules/audit.js'), options: {} },
@@ -113,6 +122,7 @@ test('a configuration with everything in it', async () => {
     ],
     pools: new Map([['dovecot', pool]]),
     clientSsl: new Map([['mail', mail]]),
+    serverSsl: new Map([['inside', inside]]),
     log: { level: 'debug', format: 'json' },
     reload: { connections: 'drain' },
     drainTimeout: 60_000,

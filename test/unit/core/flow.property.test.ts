@@ -59,10 +59,25 @@ class Game {
       expect(runs, 'the rules come to rest').toBeLessThan(300);
       this.shell.told(event);
       const ordered = this.shell.carryOut(this.flow.handle(event));
+      this.checkDirect();
       event =
         ordered === undefined ? undefined : this.script(new RuleRun(ordered, this.flow, services));
     }
     if (!this.shell.suspended) this.shell.settle();
+  }
+
+  /** What goes past the flow must not overtake what is in it, nor TLS that is about to start. */
+  private checkDirect(): void {
+    const { client, server, rules } = this.flow;
+    if (rules.running !== undefined || this.shell.spliced) return;
+    for (const [side, other] of [
+      [client, server],
+      [server, client],
+    ] as const) {
+      if (!side.open || side.reading !== 'direct') continue;
+      expect([side.output, side.collect]).toEqual([0, undefined]);
+      for (const { tls } of [side, other]) expect(['none', 'secured']).toContain(tls);
+    }
   }
 
   /** What the rules do in one event: some actions, then they end, fail or suspend. */
@@ -92,6 +107,7 @@ const setups = fc.record({
     .subarray(ruleEventNames.filter((name) => name !== 'RULE_INIT'))
     .map((names) => new Set(names)),
   clientTls: fc.boolean(),
+  serverTls: fc.boolean(),
   pool: fc.constantFrom('web', undefined),
   collectLimit: fc.constantFrom(32, 1024),
 });
@@ -108,6 +124,7 @@ describe('a flow, whatever happens and whatever the rules order,', () => {
     const setup = {
       events: new Set(ruleEventNames),
       clientTls: true,
+      serverTls: true,
       pool: 'web',
       collectLimit: 64,
     };

@@ -24,7 +24,10 @@ export const B: Endpoint = { address: '10.0.0.2', port: 80 };
 export const services: RuleServices = {
   virtualServer: 'vs',
   addresses: () => undefined,
-  hasTlsProfile: () => true,
+  tlsProfile: () => ({ name: 'tls', detachable: true }),
+  tls: () => undefined,
+  clientHello: () => undefined,
+  serverName: () => undefined,
   hasPool: () => true,
   log: () => undefined,
   after: () => () => undefined,
@@ -104,11 +107,15 @@ export function show(effect: Effect): string {
     case 'read':
       return `read ${effect.side} ${effect.reading === 'off' ? 'off' : 'on'}`;
     case 'startTls':
-      return `startTls ${effect.side} ${text(effect.leftover)}`.trimEnd();
+      return `startTls ${effect.side}${effect.asks ? ' asks' : ''} ${text(effect.leftover)}`.trimEnd();
     case 'end':
+      return `end ${effect.side}${effect.truncated ? ' truncated' : ''}`;
+    case 'stopTls':
     case 'reset':
     case 'destroy':
       return `${effect.type} ${effect.side}`;
+    case 'clientCertificate':
+      return `clientCertificate ${effect.mode}`;
     case 'setTimer':
     case 'clearTimer':
       return `${effect.type} ${effect.timer}`;
@@ -137,6 +144,7 @@ export class Playbook {
     this.flow = new Flow({
       events: new Set(Object.keys(this.rules) as RuleEventName[]),
       clientTls: script.clientTls ?? false,
+      serverTls: script.serverTls ?? false,
       pool: 'pool' in script ? script.pool : 'web',
       collectLimit: script.collectLimit ?? 1024,
     });
@@ -190,8 +198,8 @@ export class Playbook {
     return this.tell({ type: 'data', side, bytes: bytes(data) });
   }
 
-  ended(side: Side): string[] {
-    return this.tell({ type: 'ended', side });
+  ended(side: Side, truncated = false): string[] {
+    return this.tell({ type: 'ended', side, truncated });
   }
 
   /** With an error: RST, or another end that was not orderly. */
@@ -199,8 +207,20 @@ export class Playbook {
     return this.tell({ type: 'closed', side, ...(error !== undefined && { error }) });
   }
 
-  secured(): string[] {
-    return this.tell({ type: 'secured', side: 'client' });
+  hello(): string[] {
+    return this.tell({ type: 'hello' });
+  }
+
+  tlsRefused(side: Side, error: string): string[] {
+    return this.tell({ type: 'tlsRefused', side, error });
+  }
+
+  secured(side: Side = 'client', certificate = false): string[] {
+    return this.tell({ type: 'secured', side, certificate });
+  }
+
+  unsecured(side: Side = 'client'): string[] {
+    return this.tell({ type: 'unsecured', side });
   }
 
   selected(server: Endpoint = A, pool = 'web'): string[] {

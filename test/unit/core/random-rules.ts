@@ -28,6 +28,8 @@ export class Dice {
 const BEFORE_CONNECT: readonly RuleEventName[] = [
   'CLIENT_ACCEPTED',
   'CLIENT_DATA',
+  'CLIENTSSL_CLIENTHELLO',
+  'CLIENTSSL_CLIENTCERT',
   'CLIENTSSL_HANDSHAKE',
   'CLIENTSSL_DATA',
   'LB_SELECTED',
@@ -62,17 +64,26 @@ export function randomAction(run: RuleRun, dice: Dice): RuleAction {
   return dice.pick(choices);
 }
 
+/** What the commands of `collect`, `release`, `payload` and `respond` let a rule order. */
 function payloadActions(run: RuleRun, dice: Dice): RuleAction[] {
   const actions: RuleAction[] = [];
   for (const side of ['client', 'server'] as const) {
     const view = run.flow?.[side];
-    if (view === undefined || !view.open || view.tls === 'handshake') continue;
+    if (view === undefined || !view.open) continue;
     const length = dice.roll(6);
-    const data = bytes('*'.repeat(dice.roll(4)));
-    actions.push(
+    const collects = [
       collect(side),
       collect(side, 1 + length),
       collect(side, 1 + length, 1 + dice.roll(4)),
+    ];
+    if (view.tls === 'hello' || view.tls === 'handshake' || view.tls === 'closing') {
+      const comesOff = view.tls === 'closing' || (view.tls === 'hello' && run.stopsTls(side));
+      if (comesOff) actions.push(...collects);
+      continue;
+    }
+    const data = bytes('*'.repeat(dice.roll(4)));
+    actions.push(
+      ...collects,
       release(side, Math.min(length, run.payloadLength(side))),
       release(side, run.payloadLength(side)),
       { type: 'replace', side, offset: dice.roll(6), length: dice.roll(6), data },
@@ -83,9 +94,12 @@ function payloadActions(run: RuleRun, dice: Dice): RuleAction[] {
 }
 
 function tlsActions(run: RuleRun): RuleAction[] {
-  const tls = run.flow?.client.tls;
-  const enable = { type: 'tls', side: 'client', enabled: true } as const;
-  const disable = { type: 'tls', side: 'client', enabled: false } as const;
-  if (tls === 'none' || tls === 'pending') return [enable, disable];
-  return tls === 'handshake' ? [enable] : [];
+  const actions: RuleAction[] = [{ type: 'clientCertificate', mode: 'request' }];
+  for (const side of ['client', 'server'] as const) {
+    const tls = run.flow?.[side].tls;
+    if (tls === undefined || tls === 'handshake' || tls === 'closing') continue;
+    actions.push({ type: 'tls', side, enabled: false });
+    if (tls !== 'hello') actions.push({ type: 'tls', side, enabled: true });
+  }
+  return actions;
 }

@@ -23,7 +23,7 @@ function flowHolding(client: string, server = ''): FlowView {
   const side = (held: string) => {
     const payload = new Payload();
     payload.append(bytes(held));
-    return { open: true, tls: 'none', payload } as const;
+    return { open: true, tls: 'none', depth: 0, payload } as const;
   };
   return { client: side(client), server: side(server), selection: {} };
 }

@@ -2,7 +2,7 @@ import { expect } from 'vitest';
 import type { Effect } from '../../../src/core/effects.ts';
 import type { IoEvent, TimerName } from '../../../src/core/io-events.ts';
 import type { RuleEventName } from '../../../src/core/rule-events.ts';
-import type { Side } from '../../../src/core/types.ts';
+import { otherSide, type Side } from '../../../src/core/types.ts';
 import { A, B, show } from './playbook.ts';
 
 /** One connection as the shell sees it. */
@@ -20,6 +20,13 @@ class Connection {
   unknown = false;
   /** `closed` was told. */
   closed = false;
+  tls: 'steady' | 'hello' | 'handshake' | 'closing' = 'steady';
+  /** `hello` was told. */
+  said = false;
+  /** TLS layers that are up. */
+  layers = 0;
+  /** The shell has the ClientHello, and hands it over as data. */
+  returned = false;
 
   get usable(): boolean {
     return this.up && !this.gone;
@@ -34,6 +41,7 @@ export class ShellModel {
   /** Handlers are suspended: what is told waits in the flow. */
   suspended = false;
   done = false;
+  spliced = false;
 
   private readonly client = new Connection();
   private readonly server = new Connection();
@@ -43,21 +51,17 @@ export class ShellModel {
   private connecting = false;
   /** How connecting ended, if that was told while handlers were suspended: the flow may not know. */
   private early: 'connected' | 'failed' | undefined;
-  private handshake = false;
-  private spliced = false;
   private abandoned = false;
 
   /** What can happen now. `data` comes without bytes. */
   possible(): IoEvent[] {
+    if (this.client.returned) return [{ type: 'data', side: 'client', bytes: new Uint8Array(0) }];
     const events: IoEvent[] = [
       { type: 'abort', reason: 'test' },
       ...[...this.timers, 'idle' as const].map((timer) => ({ type: 'timer', timer }) as const),
     ];
     events.push(...this.possibleOn('client'));
     if (this.early === undefined) events.push(...this.possibleOn('server'));
-    if (this.handshake && this.client.usable && !this.client.closed) {
-      events.push({ type: 'secured', side: 'client' });
-    }
     if (this.selecting) {
       for (const server of [A, B]) {
         events.push({ type: 'selected', selection: { pool: 'web', server } });
@@ -75,7 +79,9 @@ export class ShellModel {
     return this.possible().filter(
       (event) =>
         event.type === 'data' ||
+        event.type === 'hello' ||
         event.type === 'secured' ||
+        event.type === 'unsecured' ||
         event.type === 'connected' ||
         (event.type === 'selected' && event.selection.server !== undefined),
     );
@@ -85,13 +91,31 @@ export class ShellModel {
     const it = this[side];
     if (!it.up || it.closed) return [];
     if (it.gone) return [{ type: 'closed', side }];
-    const events: IoEvent[] = [
+    const ends: IoEvent[] = [
       { type: 'closed', side },
       { type: 'closed', side, error: 'ECONNRESET' },
     ];
-    const readable = !it.peerEnded && (it.reading || it.inFlight);
-    if (!readable || this.spliced || (side === 'client' && this.handshake)) return events;
-    return [...events, { type: 'ended', side }, { type: 'data', side, bytes: new Uint8Array(0) }];
+    const ended = [false, true].map((truncated) => ({ type: 'ended', side, truncated }) as const);
+    const data = { type: 'data', side, bytes: new Uint8Array(0) } as const;
+    const refused = { type: 'tlsRefused', side, error: 'no hello' } as const;
+    switch (it.tls) {
+      case 'hello':
+        if (it.said) return ends;
+        return [...ends, { type: 'hello' }, ...ended, refused];
+      case 'handshake':
+        return [
+          ...ends,
+          { type: 'secured', side, certificate: side === 'client' && this.fired.size % 2 === 1 },
+          ...ended,
+          refused,
+        ];
+      case 'closing':
+        return [...ends, { type: 'unsecured', side }, ...ended, data];
+      default: {
+        const readable = !it.peerEnded && (it.reading || it.inFlight) && !this.spliced;
+        return readable ? [...ends, ...ended, data] : ends;
+      }
+    }
   }
 
   /** What ends the flow if nothing else happens. */
@@ -109,6 +133,7 @@ export class ShellModel {
         return;
       case 'data':
         this[event.side].inFlight = false;
+        this[event.side].returned = false;
         return;
       case 'ended':
         this[event.side].peerEnded = true;
@@ -117,8 +142,18 @@ export class ShellModel {
         this[event.side].closed = true;
         if (!this.suspended) this.settle();
         return;
+      case 'hello':
+        this.client.said = true;
+        return;
       case 'secured':
-        this.handshake = false;
+        this[event.side].tls = 'steady';
+        this[event.side].layers += 1;
+        return;
+      case 'unsecured':
+        this[event.side].tls = 'steady';
+        this[event.side].layers -= 1;
+        // Only the layer had ended.
+        this[event.side].peerEnded = false;
         return;
       case 'selected':
         this.selecting = false;
@@ -174,8 +209,17 @@ export class ShellModel {
       case 'write':
       case 'end':
       case 'read':
-      case 'startTls':
         this.onSide(effect, line);
+        return;
+      case 'startTls':
+        this.startTls(effect, line);
+        return;
+      case 'acceptTls':
+        expect(this.client.tls === 'hello' && this.client.said, line).toBe(true);
+        this.client.tls = 'handshake';
+        return;
+      case 'stopTls':
+        this.stopTls(effect.side, line);
         return;
       case 'reset':
       case 'destroy':
@@ -186,7 +230,7 @@ export class ShellModel {
         this.selecting = true;
         return;
       case 'connect':
-        expect(this.wantsServer && !this.handshake, line).toBe(true);
+        expect(this.wantsServer && this.client.tls === 'steady', line).toBe(true);
         this.connecting = true;
         return;
       case 'setTimer':
@@ -201,8 +245,10 @@ export class ShellModel {
         this.abandoned = true;
         return;
       case 'splice':
-        expect(this.client.usable && this.server.usable, line).toBe(true);
-        expect(this.handshake || this.spliced, line).toBe(false);
+        for (const it of [this.client, this.server]) {
+          expect(it.usable && it.tls === 'steady', line).toBe(true);
+        }
+        expect(this.spliced, line).toBe(false);
         this.spliced = true;
         return;
       case 'done':
@@ -215,35 +261,67 @@ export class ShellModel {
     }
   }
 
-  private onSide(effect: Effect & { readonly side: Side }, line: string): void {
+  private onSide(
+    effect: Extract<Effect, { readonly type: 'write' | 'end' | 'read' }>,
+    line: string,
+  ): void {
     const it = this[effect.side];
     expect(it.usable, `${line}: the side is open`).toBe(true);
-    const inHandshake = effect.side === 'client' && this.handshake;
+    const changing = it.tls !== 'steady';
     switch (effect.type) {
       case 'write':
         expect(it.endSent, `${line}: FIN was sent`).toBe(false);
-        expect(inHandshake, `${line}: in the handshake`).toBe(false);
+        expect(changing, `${line}: TLS is being changed`).toBe(false);
         return;
       case 'end':
         expect(it.endSent, `${line}: FIN was sent`).toBe(false);
+        expect(it.tls === 'closing', `${line}: TLS is being taken off`).toBe(false);
         it.endSent = true;
         return;
       case 'read':
         expect(this.spliced, `${line}: spliced`).toBe(false);
-        expect(effect.reading !== 'off' && inHandshake, `${line}: in the handshake`).toBe(false);
+        // Behind FIN it is read to find the end, whatever TLS does.
+        if (!it.endSent && changing) expect(effect.reading, line).toBe('off');
         it.inFlight = it.reading && effect.reading === 'off';
         it.reading = effect.reading !== 'off';
         return;
-      case 'startTls':
-        expect(effect.side).toBe('client');
-        expect(it.endSent, `${line}: FIN was sent`).toBe(false);
-        expect(this.handshake || this.spliced, line).toBe(false);
-        this.handshake = true;
-        it.reading = false;
-        it.inFlight = false;
-        return;
       default:
     }
+  }
+
+  private startTls(effect: Extract<Effect, { type: 'startTls' }>, line: string): void {
+    const it = this.changes(effect.side, line);
+    if (effect.side === 'server') {
+      expect(effect.leftover.length, `${line}: leftover of a server`).toBe(0);
+      expect(effect.asks, `${line}: asks for a server's hello`).toBe(false);
+    }
+    it.tls = effect.asks ? 'hello' : 'handshake';
+    it.said = false;
+  }
+
+  private stopTls(side: Side, line: string): void {
+    const it = this[side];
+    if (it.tls === 'hello') {
+      it.tls = 'steady';
+      it.returned = true;
+      return;
+    }
+    this.changes(side, line).tls = 'closing';
+    expect(it.layers, `${line}: there is TLS`).toBeGreaterThan(0);
+  }
+
+  /** A side whose TLS begins to change; the shell reads what it needs by itself. */
+  private changes(side: Side, line: string): Connection {
+    const it = this[side];
+    expect(it.usable, `${line}: the side is open`).toBe(true);
+    expect(it.endSent, `${line}: FIN was sent`).toBe(false);
+    expect(this.spliced, line).toBe(false);
+    expect(it.tls, line).toBe('steady');
+    const other = this[otherSide(side)];
+    expect(other.usable && other.tls !== 'steady', `${line}: one side at a time`).toBe(false);
+    it.reading = false;
+    it.inFlight = false;
+    return it;
   }
 
   private drop(side: Side, line: string): void {
@@ -254,6 +332,7 @@ export class ShellModel {
     }
     expect(this[side].usable, `${line}: the side is open`).toBe(true);
     this[side].gone = true;
+    this[side].returned = false;
     this[side].unknown = side === 'server' && this.early === 'connected';
   }
 
@@ -269,10 +348,21 @@ export class ShellModel {
     if (event === 'CLIENT_ACCEPTED' || event === 'SERVER_CLOSED' || event === 'SERVER_CONNECTED') {
       expect(this.fired.has(event), `${event} once`).toBe(false);
     }
-    if (event === 'CLIENT_DATA' || event === 'CLIENTSSL_DATA') {
-      expect(this.client.usable, `${event} of a closed side`).toBe(true);
-    }
-    if (event === 'SERVER_DATA') expect(this.server.usable, `${event} of a closed side`).toBe(true);
+    this.checkTlsOf(event);
     this.fired.add(event);
+  }
+
+  /** Events of data and of handshakes: of which side, and at which depth. */
+  private checkTlsOf(event: RuleEventName): void {
+    const [, name, secure, what] = /^(CLIENT|SERVER)(SSL)?_(DATA|HANDSHAKE)$/.exec(event) ?? [];
+    if (name === undefined) return;
+    const it = name === 'CLIENT' ? this.client : this.server;
+    expect(it.usable, `${event} of a closed side`).toBe(true);
+    if (what === 'DATA') {
+      expect(it.tls, `${event} while TLS is being changed`).toBe('steady');
+      if (!this.suspended) expect(it.layers > 0, event).toBe(secure !== undefined);
+    } else {
+      expect(it.layers, event).toBeGreaterThan(0);
+    }
   }
 }

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ByteStream } from '../../../src/net/byte-stream.ts';
-import { serverContext } from '../../../src/net/secure-context.ts';
 import { describeBoth, firstDifference, type Lab, pattern } from './lab.ts';
 import { Recorder } from './recorder.ts';
-import { connectTls, tlsSettings } from './tls-peer.ts';
+import { connectTls, serverTls } from './tls-peer.ts';
 
 const MiB = 1024 * 1024;
 /** More than both kernels' buffers on loopback hold together. */
@@ -19,10 +18,10 @@ function expectDeaf(stream: ByteStream, owner: Recorder): void {
   expect(stream.write(Buffer.from('x'))).toBe(true);
   expect(stream.pendingBytes).toBe(0);
   expect(stream.addresses()).toBeUndefined();
-  stream.end();
+  stream.end(false);
   stream.reset();
   stream.destroy();
-  stream.acceptTls(serverContext(tlsSettings(), Buffer.alloc(48)), Buffer.alloc(0));
+  stream.startTls(serverTls(), Buffer.alloc(0));
   expect(owner.heard).toEqual(heard);
 }
 
@@ -52,7 +51,7 @@ describeBoth((lab) => {
 
     it.each(['at once', 'later'])('behind an end ends the connection, %s', async (when) => {
       const { stream, owner, peer } = await lab().accept();
-      stream.end();
+      stream.end(false);
       if (when === 'later') await peer.untilEnded();
       stream.reset();
       expect(owner.heard).toEqual(['close']);
@@ -83,7 +82,7 @@ describeBoth((lab) => {
       const { stream, owner, peer } = await lab().accept();
       peer.socket.pause();
       stream.write(MUCH);
-      stream.end();
+      stream.end(false);
       stream.destroy();
       peer.socket.resume();
       await peer.until(() => peer.ended || peer.closed, 'some end');
@@ -152,7 +151,7 @@ describeBoth((lab) => {
     it('is told to who ended already', async () => {
       const { stream, owner, peer } = await lab().accept();
       stream.read(true);
-      stream.end();
+      stream.end(false);
       await peer.untilEnded();
       peer.socket.resetAndDestroy();
       await owner.untilClosed();
@@ -177,12 +176,12 @@ describeBoth((lab) => {
       destroy: (stream: ByteStream) => stream.destroy(),
       reset: (stream: ByteStream) => stream.reset(),
       'end and destroy': (stream: ByteStream) => {
-        stream.end();
+        stream.end(false);
         stream.destroy();
       },
       'write, end and reset': (stream: ByteStream) => {
         stream.write(MUCH);
-        stream.end();
+        stream.end(false);
         stream.reset();
       },
     };
@@ -201,7 +200,7 @@ describeBoth((lab) => {
       'onEnd of a side that has ended': async (owner: Recorder, l: Lab) => {
         const { stream, peer } = await l.accept(owner);
         stream.read(true);
-        stream.end();
+        stream.end(false);
         await peer.untilEnded();
         peer.socket.end();
       },
@@ -214,11 +213,11 @@ describeBoth((lab) => {
       'onDrain of a side that ends': async (owner: Recorder, l: Lab) => {
         const { stream } = await l.accept(owner);
         stream.write(MUCH);
-        stream.end();
+        stream.end(false);
       },
       onSecure: async (owner: Recorder, l: Lab) => {
         const { stream, peer } = await l.accept(owner);
-        stream.acceptTls(serverContext(tlsSettings(), Buffer.alloc(48)), Buffer.alloc(0));
+        stream.startTls(serverTls(), Buffer.alloc(0));
         connectTls(peer);
       },
     };
@@ -257,7 +256,7 @@ describeBoth((lab) => {
       owner.take = (bytes, stream) => {
         stream.write(Buffer.from(bytes));
         count += bytes.length;
-        if (count === sent.length) stream.end();
+        if (count === sent.length) stream.end(false);
       };
       const { stream, peer } = await lab().accept(owner);
       stream.read(true);
@@ -272,7 +271,7 @@ describeBoth((lab) => {
       const owner = new Recorder({
         onDrain: (stream) => {
           while (left-- > 0) if (!stream.write(piece)) return;
-          stream.end();
+          stream.end(false);
         },
       });
       const { stream, peer } = await lab().accept(owner);

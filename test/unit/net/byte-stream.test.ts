@@ -31,7 +31,7 @@ describeBoth((lab) => {
       const { stream, peer } = await open();
       const sent = pattern(size);
       stream.write(sent);
-      stream.end();
+      stream.end(false);
       await peer.untilEnded();
       expect(hash(peer.received.bytes)).toBe(hash(sent));
     });
@@ -42,7 +42,7 @@ describeBoth((lab) => {
       stream.read(true);
       peer.socket.end(up);
       for (let i = 0; i < down.length; i += 10_007) stream.write(down.subarray(i, i + 10_007));
-      stream.end();
+      stream.end(false);
       await Promise.all([owner.untilClosed(), peer.untilEnded()]);
       expect(firstDifference(owner.received.bytes, up)).toBeUndefined();
       expect(firstDifference(peer.received.bytes, down)).toBeUndefined();
@@ -55,7 +55,7 @@ describeBoth((lab) => {
       peer.socket.end();
       await owner.until(() => owner.ended, 'FIN');
       stream.write(Buffer.alloc(0));
-      stream.end();
+      stream.end(false);
       await owner.untilClosed();
       await peer.untilEnded();
       expect([owner.received.length, peer.received.length]).toEqual([0, 0]);
@@ -94,7 +94,7 @@ describeBoth((lab) => {
       peer.socket.pause();
       const sent = pattern(8 * MiB);
       expect(stream.write(sent)).toBe(false);
-      stream.end();
+      stream.end(false);
       expect(stream.write(Buffer.from('behind the end'))).toBe(true);
       await lab().settle();
       peer.socket.resume();
@@ -184,8 +184,8 @@ describeBoth((lab) => {
       const { stream, owner, peer } = await lab().accept();
       stream.read(true);
       stream.write(Buffer.from('last'));
-      stream.end();
-      stream.end();
+      stream.end(false);
+      stream.end(false);
       await peer.untilEnded();
       expect(peer.received.text).toBe('last');
       const sent = pattern(MiB);
@@ -205,7 +205,7 @@ describeBoth((lab) => {
       expect(owner.closed).toBe(false);
       const sent = pattern(MiB);
       stream.write(sent);
-      stream.end();
+      stream.end(false);
       await owner.untilClosed();
       await peer.untilEnded();
       expect(firstDifference(peer.received.bytes, sent)).toBeUndefined();

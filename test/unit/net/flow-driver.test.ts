@@ -199,7 +199,7 @@ describeBoth((net) => {
       const tap = new Tap(await lab.client(), 'TLSv1.3');
       await tap.hello();
       tap.letGo();
-      await once(tap.client, 'secureConnect');
+      await once(tap.tls, 'secureConnect');
       await tap.send(Buffer.from('last words'));
       await tap.finish();
       tap.letGo();

@@ -10,18 +10,17 @@ import type {
   RunOutcome,
   Selection,
 } from '../../../src/core/rule-run.ts';
-import type { Endpoint, LogLevel } from '../../../src/core/types.ts';
+import type { Endpoint, LogLevel, Side } from '../../../src/core/types.ts';
 import type { Clock, Expiring } from '../../../src/net/clock.ts';
 import type { FlowDriver, FlowHost } from '../../../src/net/flow-driver.ts';
 import type { Listener } from '../../../src/net/listener.ts';
-import { type SecureContext, serverContext } from '../../../src/net/secure-context.ts';
+import type { ClientTls, ServerTls } from '../../../src/net/tls-start.ts';
 import type { Net } from './lab.ts';
 import { Peer } from './peer.ts';
-import { tlsSettings } from './tls-peer.ts';
+import { clientTls, serverTls } from './tls-peer.ts';
 import { Watched } from './watched.ts';
 
 const DONE: RunOutcome = { type: 'done' };
-const context = serverContext(tlsSettings(), Buffer.alloc(48));
 
 type Settled = (outcome: RunOutcome) => void;
 type Handler = (run: RuleRun, settled: Settled) => RunOutcome | undefined;
@@ -49,6 +48,9 @@ export interface FlowOptions {
   readonly queueLimit?: number;
   readonly collectLimit?: number;
   readonly clientTls?: boolean;
+  readonly serverTls?: boolean;
+  /** TLS of both sides can be taken off again. */
+  readonly detachable?: boolean;
   /** Instead of the server of the test. */
   readonly to?: Endpoint;
   /** Called whenever a session is closed. */
@@ -77,9 +79,9 @@ export class TestHost extends Watched implements FlowHost {
   ) {
     super();
     const { handlers = {}, timeouts = {}, queueLimit = 1024 * 1024 } = options;
-    const { clientTls = false, collectLimit = 1024 * 1024 } = options;
+    const { clientTls = false, serverTls = false, collectLimit = 1024 * 1024 } = options;
     const events = new Set(Object.keys(handlers) as RuleEventName[]);
-    this.setup = { events, clientTls, pool: 'servers', collectLimit };
+    this.setup = { events, clientTls, serverTls, pool: 'servers', collectLimit };
     const minute = 60_000;
     const usual = { connect: minute, handshake: minute, collect: minute, idle: minute };
     this.timeouts = { ...usual, linger: minute, handler: minute, ...timeouts };
@@ -110,8 +112,16 @@ export class TestHost extends Watched implements FlowHost {
     });
   }
 
-  secureContext(side: string): SecureContext | undefined {
-    return side === 'client' ? context : undefined;
+  tlsProfile(_side: Side): { name: string; detachable: boolean } {
+    return { name: 'tls', detachable: this.options.detachable ?? false };
+  }
+
+  acceptingTls(): ServerTls {
+    return serverTls(this.options.detachable);
+  }
+
+  connectingTls(): ClientTls {
+    return clientTls(this.options.detachable);
   }
 
   hasPool(name: string): boolean {

@@ -62,6 +62,8 @@ describe('internals', () => {
     ['TCP', 'close'],
     ['TCP', 'reset'],
     ['TCP', 'setNoDelay'],
+    ['TCP', 'bind'],
+    ['TCP', 'bind6'],
     ['TCP', 'connect'],
     ['TCP', 'connect6'],
     ['TCP', 'getsockname'],

@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server } from 'node:net';
-import { createSecureContext } from 'node:tls';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import type { StreamOwner } from '../../../src/net/byte-stream.ts';
 import { needInternals } from '../../../src/net/internals.ts';
 import { connectRaw, type RawStream } from '../../../src/net/raw-stream.ts';
+import { serverTls } from './tls-peer.ts';
 
 const setNoDelay = vi.spyOn(needInternals().TCP.prototype, 'setNoDelay');
 
@@ -23,6 +23,7 @@ beforeEach(async () => {
       onEnd: () => {},
       onDrain: () => drained(),
       onSecure: () => {},
+      onPlain: () => {},
       onClose: () => {},
     };
     stream = connectRaw({ address: '127.0.0.1', port }, owner);
@@ -55,6 +56,6 @@ it('is asked for before a first send of more than a segment', async () => {
 });
 
 it('is asked for before TLS, which sends by itself', () => {
-  stream.acceptTls(createSecureContext(), new Uint8Array(0));
+  stream.startTls(serverTls(), new Uint8Array(0));
   expect(setNoDelay).toHaveBeenCalledOnce();
 });

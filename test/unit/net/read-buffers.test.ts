@@ -52,10 +52,10 @@ async function throughRelay(lab: Lab, echo: number, seed: number): Promise<[Buff
       client.read(true);
       server.read(true);
     },
-    onEnd: () => client.end(),
+    onEnd: () => client.end(false),
     onDrain: () => client.read(true),
   });
-  const outer = new Recorder({ onEnd: () => server.end(), onDrain: () => server.read(true) });
+  const outer = new Recorder({ onEnd: () => server.end(false), onDrain: () => server.read(true) });
   const { stream: client, peer } = await lab.accept(outer);
   const to = { address: '127.0.0.1', port: echo };
   const server = lab.net.openConnection(to, lab.watch(inner));

@@ -1,4 +1,4 @@
-import type { ByteStream, StreamOwner } from '../../../src/net/byte-stream.ts';
+import type { ByteStream, StreamEnd, StreamOwner } from '../../../src/net/byte-stream.ts';
 import { ByteLog } from './byte-log.ts';
 import { Watched } from './watched.ts';
 
@@ -13,7 +13,11 @@ export class Recorder extends Watched implements StreamOwner {
   readonly received = new ByteLog();
   drains = 0;
   closed = false;
+  /** The end came without close_notify. */
+  truncated = false;
   error: string | undefined;
+  /** What lies below the TLS that was taken off last. */
+  below: ByteStream | undefined;
   /** Gets each piece of data while it is valid; without it, `received` gets a copy. */
   take: ((bytes: Uint8Array, stream: ByteStream) => void) | undefined;
 
@@ -41,9 +45,9 @@ export class Recorder extends Watched implements StreamOwner {
     this.react('onData', stream);
   }
 
-  onEnd(stream: ByteStream): void {
-    if (this.ended) this.violations.push('a second end');
-    this.hear('end', 'onEnd', stream);
+  onEnd(stream: ByteStream, truncated: boolean): void {
+    this.noteEnd(truncated);
+    this.react('onEnd', stream);
   }
 
   onDrain(stream: ByteStream): void {
@@ -53,6 +57,22 @@ export class Recorder extends Watched implements StreamOwner {
 
   onSecure(stream: ByteStream): void {
     this.hear('secure', 'onSecure', stream);
+  }
+
+  onPlain(
+    _stream: ByteStream,
+    below: ByteStream,
+    rest: Uint8Array,
+    end: StreamEnd | undefined,
+  ): void {
+    this.note('plain');
+    this.below = below;
+    if (rest.length > 0) {
+      this.note('data');
+      this.received.append(rest);
+    }
+    if (end !== undefined) this.noteEnd(end.truncated);
+    this.react('onPlain', below);
   }
 
   onClose(stream: ByteStream, error: string | undefined): void {
@@ -70,8 +90,34 @@ export class Recorder extends Watched implements StreamOwner {
     return this.until(() => this.closed, 'the close');
   }
 
+  /** How often that has happened. */
+  count(what: string): number {
+    return this.heard.filter((each) => each === what).length;
+  }
+
+  /** Waits until `count` handshakes are complete in all. */
+  untilSecured(count = 1): Promise<void> {
+    return this.until(() => this.count('secure') >= count, `handshake number ${count}`);
+  }
+
+  /** Waits until `count` layers of TLS have been taken off in all. */
+  async untilPlain(count = 1): Promise<ByteStream> {
+    await this.until(() => this.count('plain') >= count, `the end of TLS number ${count}`);
+    if (this.below === undefined) throw new Error('there is nothing below');
+    return this.below;
+  }
+
   protected story(): string {
     return `heard ${this.heard.join(', ')} and ${this.received.length} bytes; ${this.error ?? 'no error'}`;
+  }
+
+  private noteEnd(truncated: boolean): void {
+    const { heard } = this;
+    if (heard.includes('end', heard.lastIndexOf('plain') + 1)) {
+      this.violations.push('a second end');
+    }
+    this.truncated = truncated;
+    this.note('end');
   }
 
   private hear(what: string, name: keyof StreamOwner, stream: ByteStream): void {

@@ -1,51 +1,108 @@
 import { once } from 'node:events';
 import { Duplex } from 'node:stream';
-import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls';
+import {
+  type ConnectionOptions,
+  connect,
+  createSecureContext,
+  TLSSocket,
+  type TLSSocketOptions,
+} from 'node:tls';
 import { createAuthority, issueCertificate } from '../../../src/net/certificate.ts';
-import type { SecureContextSettings } from '../../../src/net/secure-context.ts';
+import { NO_RENEGOTIATION } from '../../../src/net/server-tls.ts';
+import type { ClientTls, ServerTls } from '../../../src/net/tls-start.ts';
 import { Peer } from './peer.ts';
 
-const authority = createAuthority('Test');
+export const authority = createAuthority('Test');
 const { certPem, keyPem } = issueCertificate({ authority, names: ['localhost'] });
 
 export type TlsVersion = 'TLSv1.2' | 'TLSv1.3';
 export const TLS_VERSIONS: readonly TlsVersion[] = ['TLSv1.2', 'TLSv1.3'];
 
-/** A server's settings for both versions, with a certificate for localhost. */
-export function tlsSettings(): SecureContextSettings {
-  const pem = { cert: certPem, key: keyPem };
-  return { pem, minVersion: 'TLSv1.2', maxVersion: 'TLSv1.3' };
+/** TLS as a server, of both versions, with a certificate for localhost. */
+export function serverTls(detachable = false): ServerTls {
+  const context = createSecureContext({
+    ...{ cert: certPem, key: keyPem },
+    minVersion: 'TLSv1.2',
+    secureOptions: NO_RENEGOTIATION,
+    sessionIdContext: 'test',
+  });
+  const common = { role: 'server', context, alpn: [], detachable } as const;
+  return { ...common, certificate: 'none', ocsp: undefined };
 }
 
-function clientOptions(version: TlsVersion): ConnectionOptions {
+/** TLS as a client that wants localhost. */
+export function clientTls(detachable = false): ClientTls {
+  const context = createSecureContext({
+    ca: authority.certPem,
+    minVersion: 'TLSv1.2',
+    secureOptions: NO_RENEGOTIATION,
+  });
+  const common = { role: 'client', context, alpn: [], detachable, verify: true } as const;
+  return { ...common, serverName: 'localhost', session: undefined, onSession: () => {} };
+}
+
+export function clientOptions(version: TlsVersion): ConnectionOptions {
   const { certPem: ca } = authority;
   return { ca, servername: 'localhost', minVersion: version, maxVersion: version };
 }
 
 /** TLS as its client on a peer's connection; the peer itself must not be used any more. */
-export function connectTls(peer: Peer, version: TlsVersion = 'TLSv1.3'): Peer {
+export function connectTls(
+  peer: Peer,
+  version: TlsVersion = 'TLSv1.3',
+  options: ConnectionOptions = {},
+): Peer {
   peer.socket.removeAllListeners('data');
-  return new Peer(connect({ ...clientOptions(version), socket: peer.socket }));
+  return new Peer(connect({ ...clientOptions(version), socket: peer.socket, ...options }));
 }
 
-/** The socket below a TLS client, where the test decides when the client's bytes go out. */
+export function serverOptions(version: TlsVersion): TLSSocketOptions {
+  const versions = { minVersion: version, maxVersion: version };
+  const secureContext = createSecureContext({ cert: certPem, key: keyPem, ...versions });
+  return { isServer: true, secureContext };
+}
+
+/** The same as its server. */
+export function acceptTls(
+  peer: Peer,
+  version: TlsVersion = 'TLSv1.3',
+  options: TLSSocketOptions = {},
+): Peer {
+  peer.socket.removeAllListeners('data');
+  return new Peer(new TLSSocket(peer.socket, { ...serverOptions(version), ...options }));
+}
+
+/** The socket below a peer's TLS, where the test decides when its bytes go out. */
 export class Tap extends Duplex {
-  /** What the client sends is held until `letGo`. */
+  /** What TLS sends is held until `letGo`. */
   holds = true;
   held = Buffer.alloc(0);
-  readonly client: TLSSocket;
+  readonly tls: TLSSocket;
+  /** How many bytes have come. */
+  arrived = 0;
+  private readonly forwarding = {
+    data: (bytes: Buffer) => {
+      this.arrived += bytes.length;
+      this.push(bytes);
+    },
+    end: () => this.push(null),
+    close: () => this.destroy(),
+  };
 
   constructor(
-    private readonly below: Peer,
+    readonly below: Peer,
     version: TlsVersion,
+    role: 'client' | 'server' = 'client',
   ) {
     super({ allowHalfOpen: true });
-    below.socket.removeAllListeners('data');
-    below.socket.on('data', (bytes) => this.push(bytes));
-    below.socket.on('end', () => this.push(null));
-    below.socket.on('close', () => this.destroy());
-    this.client = connect({ ...clientOptions(version), socket: this });
-    this.client.on('error', () => {});
+    const { socket } = below;
+    socket.removeAllListeners('data');
+    for (const [event, listener] of Object.entries(this.forwarding)) socket.on(event, listener);
+    this.tls =
+      role === 'client'
+        ? connect({ ...clientOptions(version), socket: this })
+        : new TLSSocket(this, serverOptions(version));
+    this.tls.on('error', () => {});
   }
 
   /** Sends `length` held bytes in one segment; all by default. */
@@ -61,19 +118,35 @@ export class Tap extends Duplex {
     this.letGo();
   }
 
-  /** Writes as the client, and waits until the records are here. */
+  /** Writes inside TLS, and waits until the records are here. */
   async send(...pieces: readonly Uint8Array[]): Promise<void> {
-    const written = pieces.map(
-      (piece) => new Promise((resolve) => this.client.write(piece, resolve)),
-    );
+    const written = pieces.map((piece) => new Promise((resolve) => this.tls.write(piece, resolve)));
     await Promise.all(written);
   }
 
-  /** Ends as the client: its close_notify is held, too. */
+  /** Ends TLS: its close_notify is held, too. */
   async finish(): Promise<void> {
-    const finished = once(this.client, 'finish');
-    this.client.end();
+    const finished = once(this.tls, 'finish');
+    this.tls.end();
     await finished;
+  }
+
+  /**
+   * Leaves the connection as it is without TLS. What came behind the close_notify of the stream under
+   * test is lost.
+   */
+  release(): Peer {
+    const { socket } = this.below;
+    for (const [event, listener] of Object.entries(this.forwarding)) socket.off(event, listener);
+    this.tls.destroy();
+    return new Peer(socket);
+  }
+
+  /** Sends close_notify, and what is held. */
+  async closeNotify(): Promise<void> {
+    this.holds = true;
+    await this.finish();
+    this.letGo();
   }
 
   /** The ClientHello, held. */

@@ -51,7 +51,10 @@ export class World {
   readonly services: RuleServices = {
     virtualServer: 'test',
     addresses: () => undefined,
-    hasTlsProfile: () => false,
+    tlsProfile: () => ({ name: 'tls', detachable: false }),
+    tls: () => undefined,
+    clientHello: () => undefined,
+    serverName: () => undefined,
     hasPool: () => false,
     log: (level, rule, message) => this.logs.push(`${level} ${rule}: ${message}`),
     after: (ms, callback) => {
@@ -201,7 +204,7 @@ export class World {
   newRun(event: RuleEventName, payload = ''): RuleRun {
     const held = new Payload();
     held.append(Buffer.from(payload, 'latin1'));
-    const side = { open: true, tls: 'none', payload: held } as const;
+    const side = { open: true, tls: 'none', depth: 0, payload: held } as const;
     const flow: FlowView = { client: side, server: side, selection: {} };
     return new RuleRun(event, flow, this.services);
   }

@@ -1,6 +1,13 @@
 import { pathToFileURL } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { client, conversation, loadRule, logs, server } from '../../../src/testing/index.ts';
+import {
+  client,
+  conversation,
+  loadRule,
+  loadRules,
+  logs,
+  server,
+} from '../../../src/testing/index.ts';
 import { ruleFile, ruleFrom } from './rule-from.ts';
 
 describe('loadRule', () => {
@@ -33,4 +40,13 @@ describe('loadRule', () => {
     );
     await expect(loadRule('/nowhere/rule.js')).rejects.toThrow('/nowhere/rule.js cannot be read');
   });
+});
+
+test('loadRules loads the rules of one virtual server, in their order', async () => {
+  const says = `when('SERVER_CONNECTED', (c) => {
+    c.words = [...(c.words ?? []), options.word];
+    log(c.words.join());
+  });`;
+  const rules = ['a', 'b'].map((word) => ({ file: ruleFile(says), options: { word } }));
+  conversation(await loadRules(rules), {}, [logs(/^info: a$/), logs(/^info: a,b$/)]);
 });

@@ -1,21 +1,6 @@
-/**
- * The few pieces of DER (X.690) that certificates need: builders that return whole elements, and a
- * reader for certificates that are already there.
- */
+import { contextTag, TAG } from '../core/der.ts';
 
-/** Identifier octets. */
-const TAG = {
-  boolean: 0x01,
-  integer: 0x02,
-  bitString: 0x03,
-  octetString: 0x04,
-  objectIdentifier: 0x06,
-  utf8String: 0x0c,
-  utcTime: 0x17,
-  generalizedTime: 0x18,
-  sequence: 0x30,
-  set: 0x31,
-} as const;
+/** Writes DER (X.690): builders that return whole elements. */
 
 /** One element with the identifier octet as it stands; contents are joined. */
 export function element(tag: number, ...contents: readonly Uint8Array[]): Buffer {
@@ -40,7 +25,7 @@ export function set(...items: readonly Uint8Array[]): Buffer {
 
 /** `[number] EXPLICIT`, constructed. */
 export function explicit(number: number, ...items: readonly Uint8Array[]): Buffer {
-  return element(0xa0 | number, ...items);
+  return element(contextTag(number), ...items);
 }
 
 /** `[number] IMPLICIT` over a primitive type. */
@@ -90,41 +75,4 @@ export function time(date: Date): Buffer {
   return date.getUTCFullYear() < 2050
     ? element(TAG.utcTime, Buffer.from(digits.slice(2)))
     : element(TAG.generalizedTime, Buffer.from(digits));
-}
-
-/** One element of a DER text. */
-export interface DerElement {
-  readonly tag: number;
-  readonly content: Uint8Array;
-  /** Identifier, length and content as they stand in the text. */
-  readonly raw: Uint8Array;
-}
-
-/** Splits a run of elements. @throws RangeError when a length points outside of the bytes. */
-export function readElements(bytes: Uint8Array): DerElement[] {
-  const elements: DerElement[] = [];
-  let offset = 0;
-  while (offset < bytes.length) {
-    const next = readElement(bytes.subarray(offset));
-    elements.push(next);
-    offset += next.raw.length;
-  }
-  return elements;
-}
-
-/** Reads the first element. @throws RangeError when it is not whole, or too long to be sensible. */
-export function readElement(bytes: Uint8Array): DerElement {
-  const [tag, first] = bytes;
-  if (tag === undefined || first === undefined) throw new RangeError('DER element is cut off');
-  const octets = first < 0x80 ? 0 : first & 0x7f;
-  // Four octets of length would be a certificate of 16 MB and more; 0x80 alone is not DER.
-  if (first === 0x80 || octets > 3) throw new RangeError('DER length is not supported');
-  const start = 2 + octets;
-  const length = octets === 0 ? first : bytes.subarray(2, start).reduce((n, b) => n * 256 + b, 0);
-  if (start + length > bytes.length) throw new RangeError('DER element is cut off');
-  return {
-    tag,
-    content: bytes.subarray(start, start + length),
-    raw: bytes.subarray(0, start + length),
-  };
 }
