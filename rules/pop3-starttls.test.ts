@@ -135,6 +135,53 @@ describe('a whole session', () => {
   });
 });
 
+describe('a server with TLS', () => {
+  const bothTls: ConversationSetup = { clientTls: true, serverTls: true };
+
+  test('and a client without', () => {
+    everyCut(rule, bothTls, [server.startsTls(), ...greeting, ...login, ...quit]);
+  });
+
+  test('and a client with STLS', () => {
+    everyCut(strict, bothTls, [
+      server.startsTls(),
+      ...greeting,
+      ...own('USER bob\r\n', TLS_FIRST),
+      ...startsTls,
+      ...command('USER bob\r\n', '+OK\r\n', 'USER bob@example.com\r\n'),
+      ...command('PASS secret\r\n'),
+      spliced(),
+      ...quit,
+    ]);
+  });
+
+  test('and a client that begins with TLS', () => {
+    everyCut(implicit, bothTls, [client.startsTls(), server.startsTls(), ...greeting, ...login]);
+  });
+
+  test('and a client that does not wait for it', () => {
+    everyCut(rule, bothTls, [
+      client('NOOP\r\nSTLS\r\n'),
+      server.startsTls(),
+      server.receives('NOOP\r\n'),
+      server('+OK ready\r\n+OK\r\n'),
+      client.receives(`+OK ready\r\n+OK\r\n${BEGIN_TLS}`),
+      client.startsTls(),
+      ...login,
+    ]);
+  });
+
+  test('which does not start', () => {
+    conversation(rule, bothTls, [
+      client('NOOP\r\n'),
+      server.failsTls(),
+      logs('warn: the TLS handshake with the server failed'),
+      client.seesReset(),
+      server.seesReset(),
+    ]);
+  });
+});
+
 describe('CAPA', () => {
   const list = (...lines: string[]) =>
     `+OK list\r\n${lines.map((line) => `${line}\r\n`).join('')}.\r\n`;
@@ -677,6 +724,37 @@ describe('hostile clients', () => {
       client.receives(BEGIN_TLS),
       client.startsTls(),
       ...login,
+    ]);
+  });
+
+  test('a great many lines at once, in either direction', () => {
+    const many = Array.from({ length: 5000 }, (_, i) => `NAME-${i}\r\n`).join('');
+    conversation(strict, withTls, [
+      ...greeting,
+      client(`CAPA\r\n${'NOOP\r\n'.repeat(900)}`),
+      server.receives(`CAPA\r\n${'NOOP\r\n'.repeat(900)}`),
+      server(`+OK\r\n${many}USER\r\n.\r\n${'+OK\r\n'.repeat(900)}`),
+      client.receives(`+OK\r\n${many}STLS\r\n.\r\n${'+OK\r\n'.repeat(900)}`),
+      ...startsTls,
+      client(`${'STLS\r\n'.repeat(100)}${'NOOP\r\n'.repeat(900)}`),
+      client.receives(TLS_ALREADY.repeat(100)),
+      server.receives('NOOP\r\n'.repeat(900)),
+    ]);
+  });
+
+  test('a megabyte of lines that had to wait', () => {
+    const lines = '\r\n'.repeat(400_000);
+    conversation(rule, withTls, [
+      ...greeting,
+      client('PASS x\r\n'),
+      server.receives('PASS x\r\n'),
+      client(lines),
+      server('-ERR\r\n'),
+      client.receives('-ERR\r\n'),
+      server.receives('\r\n'.repeat(1000)),
+      server('-ERR\r\n'.repeat(1000)),
+      client.receives('-ERR\r\n'.repeat(1000)),
+      server.receives('\r\n'.repeat(1000)),
     ]);
   });
 

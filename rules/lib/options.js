@@ -35,3 +35,17 @@ export const aRealm = {
   test: (value) => typeof value === 'string' && /^[!-?A-~]{1,255}$/.test(value),
   expected: 'a domain such as "example.com", without the @',
 };
+
+/** When TLS with the client begins; see `isImplicit`. */
+export const aTlsMode = oneOf('starttls', 'implicit');
+
+/**
+ * For CLIENT_ACCEPTED: whether the client begins with TLS, and does not start it by a command.
+ *
+ * @param options - with the option `tls`; without it, the port decides
+ * @param port - the one to which clients come that begin with TLS; undefined: there is none
+ */
+export function isImplicit(options, port) {
+  if (options.tls === undefined) return TCP.local_port() === port;
+  return options.tls === 'implicit';
+}

@@ -38,3 +38,20 @@ function plainWithRealm(message, realm) {
   const [authorization, name, password] = parts;
   return [withRealm(authorization, realm), withRealm(name, realm), password].join('\0');
 }
+
+/**
+ * The argument of a command that begins a SASL login: a mechanism, and perhaps the client's first
+ * response, `=` being an empty one (RFC 4959, section 3; RFC 5034, section 4).
+ *
+ * @returns the argument with the realm added to the names in the response, and the mechanism, in
+ *   capitals, whose next response names the user; '' when this one has
+ */
+export function authWithRealm(argument, realm) {
+  const blank = argument.indexOf(' ');
+  const start = blank < 0 ? argument.length : blank + 1;
+  const mechanism = (blank < 0 ? argument : argument.slice(0, blank)).toUpperCase();
+  const response = argument.slice(start);
+  if (response === '' || response === '=') return { argument, mechanism };
+  const changed = responseWithRealm(mechanism, response, realm);
+  return { argument: argument.slice(0, start) + changed, mechanism: '' };
+}
