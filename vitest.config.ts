@@ -1,18 +1,13 @@
 import { accessSync, constants } from 'node:fs';
 import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
+import { programs } from './test/integration/harness/programs.ts';
 
-/** What the integration tests start, and the Debian packages that hold it. */
-const programs: Readonly<Record<string, string>> = {
-  curl: 'curl',
-  dovecot: 'dovecot-core dovecot-pop3d',
-  fetchmail: 'fetchmail',
-  openssl: 'openssl',
-  python3: 'python3',
-};
+/** Where programs are besides the search path of an ordinary user. */
+const serverFolders = ['/usr/sbin', '/sbin', '/usr/lib/dovecot', '/usr/lib/news/bin'];
 
 function isInstalled(program: string): boolean {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/sbin'];
+  const folders = [...(process.env.PATH ?? '').split(':'), ...serverFolders];
   return folders.some((folder) => {
     try {
       accessSync(join(folder, program), constants.X_OK);

@@ -284,8 +284,10 @@ describe('SIGTERM', () => {
       try {
         (await LineClient.connect(port)).destroy();
       } catch (error) {
-        expect(error).toMatchObject({ code: 'ECONNREFUSED' });
-        return;
+        // One that waits to be accepted when the listener closes is reset.
+        const { code } = error as { code?: string };
+        expect(code).toMatch(/^ECONN(REFUSED|RESET)$/);
+        if (code === 'ECONNREFUSED') return;
       }
     }
   }

@@ -1,11 +1,8 @@
-import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
-import { userInfo } from 'node:os';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeMessage } from './messages.ts';
-import { freePort, run, startServer, temporaryFolder } from './process.ts';
-
-/** The number of nobody and of nogroup: dovecot refuses to hand out mail as root. */
-const NOBODY = 65534;
+import { freePort, startServer } from './process.ts';
+import { ServerFolder, type ServerTls } from './servers/server-folder.ts';
 
 export const PASSWORD = 'correct horse';
 
@@ -15,93 +12,134 @@ export const PASSWORD = 'correct horse';
  */
 export const users = ['alice@example.com', 'bob@other.example', 'dora'] as const;
 
-/** What every mailbox holds, in order, as POP3 hands it out. */
+/** What every mailbox holds, in order, as POP3 and IMAP hand it out. */
 export const mailbox: readonly string[] = [
   makeMessage('small', 2_000),
   makeMessage('large', 5 * 1024 * 1024),
   makeMessage('last', 1_500),
 ];
 
+/** Where dovecot can listen: plaintext, with STARTTLS if it has TLS, or implicit TLS with an s. */
+export type DovecotListener = 'pop3' | 'pop3s' | 'imap' | 'imaps' | 'sieve' | 'lmtp';
+
+/** What dovecot can serve. POP3 and IMAP also have a listener for implicit TLS. */
+const services = {
+  pop3: { name: 'pop3-login', implicitTls: 'pop3s' },
+  imap: { name: 'imap-login', implicitTls: 'imaps' },
+  sieve: { name: 'managesieve-login', implicitTls: undefined },
+  lmtp: { name: 'lmtp', implicitTls: undefined },
+} as const;
+
+export type DovecotProtocol = keyof typeof services;
+
+export interface DovecotOptions {
+  /** By default POP3 alone. */
+  readonly protocols?: readonly [DovecotProtocol, ...DovecotProtocol[]];
+  /** By default all is plaintext. */
+  readonly tls?: ServerTls;
+}
+
 export interface Dovecot {
+  /** The port of the first protocol. */
   readonly port: number;
+  /** @throws Error when it does not listen there */
+  portOf(listener: DovecotListener): number;
   /** The user of the next session that dovecot's own log says has logged in. */
   nextLogin(): Promise<string>;
+  /** The messages of a user that were delivered and not looked at since, as they are stored. */
+  delivered(user: (typeof users)[number]): readonly string[];
   stop(): Promise<unknown>;
 }
 
-/** Starts dovecot as a POP3 server without TLS, for {@link users} with {@link mailbox}. */
-export async function startDovecot(): Promise<Dovecot> {
-  const self = userInfo();
-  const owner = self.uid === 0 ? { uid: NOBODY, gid: NOBODY } : { uid: self.uid, gid: self.gid };
-  const folder = temporaryFolder();
-  const port = await freePort();
-  const file = (name: string, content: string): string => {
-    const path = join(folder, name);
-    writeFileSync(path, content);
-    chownSync(path, owner.uid, owner.gid);
-    return path;
+type Ports = ReadonlyMap<DovecotListener, number>;
+
+/** Starts dovecot for {@link users} with {@link mailbox}. */
+export async function startDovecot(options: DovecotOptions = {}): Promise<Dovecot> {
+  const folder = await ServerFolder.make();
+  const served = options.protocols ?? ['pop3'];
+  const ports = await choosePorts(served, options.tls !== undefined);
+  const portOf = (listener: DovecotListener): number => {
+    const port = ports.get(listener);
+    if (port === undefined) throw new Error(`dovecot does not listen for ${listener}`);
+    return port;
   };
-  const makeFolder = (name: string): void => {
-    mkdirSync(join(folder, name));
-    chownSync(join(folder, name), owner.uid, owner.gid);
-  };
-  chownSync(folder, owner.uid, owner.gid);
-  for (const name of ['base', 'state', 'mail']) makeFolder(name);
-  for (const user of users) {
-    for (const part of ['', '/new', '/cur', '/tmp']) makeFolder(`mail/${user}${part}`);
-    mailbox.forEach((message, index) => {
-      file(`mail/${user}/cur/${1_000 + index}.test:2,`, message.replaceAll('\r\n', '\n'));
-    });
-  }
-  file(
+  for (const name of ['base', 'state']) folder.folder(name);
+  for (const user of users) fillMailbox(folder, user);
+  const { uid, gid } = folder.account;
+  folder.file(
     'passwd',
-    users
-      .map((user) => `${user}:{PLAIN}${PASSWORD}:${owner.uid}:${owner.gid}::${folder}\n`)
-      .join(''),
+    users.map((user) => `${user}:{PLAIN}${PASSWORD}:${uid}:${gid}::${folder.path}\n`).join(''),
   );
-  const account = self.uid === 0 ? 'nobody' : self.username;
-  const group = (await run('id', ['-gn', account])).stdout.trim();
-  const config = file('dovecot.conf', configuration(folder, port, account, group));
-  const server = await startServer('dovecot', ['-F', '-c', config], port, { folder, ...owner });
+  const config = folder.file('dovecot.conf', configuration(folder, served, ports, options.tls));
+  const port = portOf(served[0]);
+  const server = await startServer('dovecot', ['-F', '-c', config], port, folder.processOptions);
   let read = 0;
   return {
     port,
+    portOf,
     nextLogin: async () => {
       const lines = await server.stderr.waitFor(/ Login: user=<.*>\n/, read);
       read += lines.length;
       return lines.slice(lines.lastIndexOf('<') + 1, -2);
     },
+    delivered: (user) => {
+      const place = join(folder.path, 'mail', user, 'new');
+      return readdirSync(place).map((name) => readFileSync(join(place, name), 'latin1'));
+    },
     stop: () => server.stop(),
   };
 }
 
-function configuration(folder: string, port: number, account: string, group: string): string {
+async function choosePorts(served: readonly DovecotProtocol[], tls: boolean): Promise<Ports> {
+  const ports = new Map<DovecotListener, number>();
+  for (const name of served) {
+    ports.set(name, await freePort());
+    const { implicitTls } = services[name];
+    if (tls && implicitTls !== undefined) ports.set(implicitTls, await freePort());
+  }
+  return ports;
+}
+
+function fillMailbox(folder: ServerFolder, user: string): void {
+  for (const part of ['new', 'cur', 'tmp']) folder.folder(`mail/${user}/${part}`);
+  mailbox.forEach((message, index) => {
+    folder.file(`mail/${user}/cur/${1_000 + index}.test:2,`, message.replaceAll('\r\n', '\n'));
+  });
+}
+
+function configuration(
+  folder: ServerFolder,
+  served: readonly DovecotProtocol[],
+  ports: Ports,
+  tls: ServerTls | undefined,
+): string {
+  const { path, account } = folder;
   return `
-base_dir = ${folder}/base
-state_dir = ${folder}/state
+base_dir = ${path}/base
+state_dir = ${path}/state
 log_path = /dev/stderr
 auth_verbose = yes
-protocols = pop3
+protocols = ${served.join(' ')}
 listen = 127.0.0.1
-ssl = no
+${tlsSettings(folder, tls)}
 disable_plaintext_auth = no
 auth_mechanisms = plain login
 auth_failure_delay = 0
-default_internal_user = ${account}
-default_internal_group = ${group}
-default_login_user = ${account}
+default_internal_user = ${account.name}
+default_internal_group = ${account.group}
+default_login_user = ${account.name}
 first_valid_uid = 1
 first_valid_gid = 1
-mail_location = maildir:${folder}/mail/%u
+mail_location = maildir:${path}/mail/%u
 mail_max_userip_connections = 0
 login_log_format_elements = login user=<%u>
 passdb {
   driver = passwd-file
-  args = ${folder}/passwd
+  args = ${path}/passwd
 }
 userdb {
   driver = passwd-file
-  args = ${folder}/passwd
+  args = ${path}/passwd
 }
 service anvil {
   chroot =
@@ -112,16 +150,35 @@ service anvil {
 service stats {
   chroot =
 }
-service pop3-login {
+${served.map((protocol) => service(protocol, ports)).join('')}`;
+}
+
+function tlsSettings(folder: ServerFolder, tls: ServerTls | undefined): string {
+  if (tls === undefined) return 'ssl = no';
+  return `ssl = yes
+ssl_cert = <${folder.file('cert.pem', tls.cert)}
+ssl_key = <${folder.file('key.pem', tls.key)}`;
+}
+
+function service(protocol: DovecotProtocol, ports: Ports): string {
+  const { name, implicitTls } = services[protocol];
+  return `service ${name} {
   chroot =
   service_count = 0
-  inet_listener pop3 {
+  inet_listener ${protocol} {
     address = 127.0.0.1
-    port = ${port}
+    port = ${ports.get(protocol)}
   }
-  inet_listener pop3s {
-    port = 0
-  }
+${implicitTls === undefined ? '' : tlsListener(implicitTls, ports)}}
+`;
 }
+
+/** Port 0 keeps dovecot from listening where it does by default. */
+function tlsListener(name: DovecotListener, ports: Ports): string {
+  return `  inet_listener ${name} {
+    address = 127.0.0.1
+    port = ${ports.get(name) ?? 0}
+    ssl = yes
+  }
 `;
 }

@@ -34,7 +34,8 @@ export async function startRelay(target: number): Promise<Relay> {
     });
     client.pipe(upstream).pipe(client);
     client.on('error', () => undefined).on('close', () => upstream.destroy());
-    upstream.on('error', () => client.destroy());
+    // Once the server is gone nothing reads the client any more, and its end would not be seen.
+    upstream.on('error', () => client.destroy()).on('close', () => client.resume());
     closing.push(closed(client), closed(upstream));
   });
   return {

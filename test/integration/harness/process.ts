@@ -6,15 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { OutputLog } from './output-log.ts';
-
-/** The Debian package of each program that tests run, for the error message when it is missing. */
-const packages: Readonly<Record<string, string>> = {
-  curl: 'curl',
-  dovecot: 'dovecot-pop3d',
-  fetchmail: 'fetchmail',
-  openssl: 'openssl',
-  python3: 'python3',
-};
+import { programs } from './programs.ts';
 
 /** Servers stand outside the search path of an ordinary user. */
 const searchPath = `${process.env.PATH ?? ''}:/usr/sbin:/usr/local/sbin:/sbin:/usr/bin:/bin`;
@@ -113,7 +105,7 @@ export class RunningProcess {
 }
 
 function missing(program: string): Error {
-  const debianPackage = packages[program] ?? program;
+  const debianPackage = programs[program] ?? program;
   return new Error(`${program} is not installed; on Debian: apt-get install ${debianPackage}`);
 }
 
@@ -163,7 +155,9 @@ export async function run(
   }
 }
 
-/** A port that was free a moment ago. */
+const given = new Set<number>();
+
+/** A port that was free a moment ago. Never the same one twice: servers start at the same time. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -171,6 +165,8 @@ export async function freePort(): Promise<number> {
   server.close();
   await once(server, 'close');
   if (address === null || typeof address === 'string') throw new Error('no port');
+  if (given.has(address.port)) return freePort();
+  given.add(address.port);
   return address.port;
 }
 
