@@ -1,29 +1,61 @@
 // The load generator: one thread, epoll, loopback only.
-//   load sessions PORT CONNS SECONDS echo|pop3       connect, converse, close; again and again
+//   load sessions PORT CONNS SECONDS echo|tls|pop3|imap [1.2|1.3 [resumed]]
+//                                                    connect, converse, close; again and again
 //   load exchange PORT CONNS SECONDS LINE ANSWER     one line and its answer, on held connections
 //   load idle     PORT CONNS                         the same once, then silence until stdin ends
-//   load bulk     PORT CONNS SECONDS                 reads all that comes
+//   load bulk     PORT CONNS SECONDS [tls]           reads all that comes
+// TLS is 1.3 with a full handshake each time, unless the arguments say otherwise.
 // Prints `ready`, starts to count at the first byte on stdin, and prints one JSON object at the end.
 #define _GNU_SOURCE
+#include "load-tls.h"
 #include "sockets.h"
 
-#include <openssl/err.h>
-#include <openssl/ssl.h>
+enum action { SEND, LINE, LINES, TLS, END };
 
-enum action { SEND, LINE, LIST, TLS, END };
-
-// LINE: an answer that starts with `text`. LIST: a POP3 list (ended by a dot) that contains `text`.
+// LINE: an answer that starts with `text`. LINES: one whose last line starts with `last`, and that
+// contains `text`.
 struct step {
   enum action action;
-  const char *text;
+  const char *text, *last;
 };
 
-static const struct step echo_session[] = {{SEND, "hello\r\n"}, {LINE, "hello\r\n"}, {END, ""}};
+static const struct step tls_only[] = {{TLS}, {END}};
+static const struct step echo_session[] = {{SEND, "hello\r\n"}, {LINE, "hello\r\n"}, {END}};
+static const struct step tls_session[] = {{TLS}, {SEND, "hello\r\n"}, {LINE, "hello\r\n"}, {END}};
 static const struct step pop3_session[] = {
-    {LINE, "+OK"},          {SEND, "CAPA\r\n"},       {LIST, "\r\nSTLS\r\n"}, {SEND, "STLS\r\n"},
-    {LINE, "+OK"},          {TLS, ""},                {SEND, "USER alice\r\n"}, {LINE, "+OK"},
-    {SEND, "PASS secret\r\n"}, {LINE, "+OK"},         {SEND, "QUIT\r\n"},     {LINE, "+OK"},
-    {END, ""}};
+    {LINE, "+OK"},
+    {SEND, "CAPA\r\n"},
+    {LINES, "\r\nSTLS\r\n", ".\r\n"},
+    {SEND, "STLS\r\n"},
+    {LINE, "+OK"},
+    {TLS},
+    {SEND, "USER alice\r\n"},
+    {LINE, "+OK"},
+    {SEND, "PASS secret\r\n"},
+    {LINE, "+OK"},
+    {SEND, "QUIT\r\n"},
+    {LINE, "+OK"},
+    {END}};
+static const struct step imap_session[] = {
+    {LINE, "* OK"},
+    {SEND, "a1 CAPABILITY\r\n"},
+    {LINES, " STARTTLS", "a1 OK"},
+    {SEND, "a2 STARTTLS\r\n"},
+    {LINE, "a2 OK"},
+    {TLS},
+    {SEND, "a3 CAPABILITY\r\n"},
+    {LINES, "* CAPABILITY IMAP4rev1", "a3 OK"},
+    {SEND, "a4 LOGIN alice secret\r\n"},
+    {LINES, "", "a4 OK"},
+    {SEND, "a5 LOGOUT\r\n"},
+    {LINES, "* BYE", "a5 OK"},
+    {END}};
+
+static const struct {
+  const char *name;
+  const struct step *steps;
+} scripts[] = {
+    {"echo", echo_session}, {"tls", tls_session}, {"pop3", pop3_session}, {"imap", imap_session}};
 
 #define ROOM 2048
 #define WARM_UP 0.3  // seconds of bulk before it counts
@@ -33,14 +65,15 @@ struct conn {
   int fd;
   const struct step *step;
   SSL *ssl;
+  SSL_SESSION *session;  // of the connection before
   size_t held;
   char input[ROOM];
 };
 
 static struct {
-  int epoll, port, live;
+  int epoll, port, count, live;
   unsigned dialled;
-  SSL_CTX *tls;
+  struct conn *conns;
   const struct step *script;
   double done;
   long failed;
@@ -66,34 +99,17 @@ static void open_conn(struct conn *c) {
 }
 
 static void close_conn(struct conn *c) {
-  if (c->ssl) {
-    SSL_shutdown(c->ssl);
-    SSL_free(c->ssl);
-    ERR_clear_error();  // or the next connection would find this one's errors
-  }
+  if (c->ssl) end_tls(c->ssl, &c->session);
   close(c->fd);
   c->fd = -1;
   run.live--;
 }
 
-static struct conn *open_all(int count, uint32_t events) {
-  struct conn *conns = calloc((size_t)count, sizeof *conns);
-  if (!conns) fail("calloc");
-  for (int i = 0; i < count; i++) {
-    open_conn(&conns[i]);
-    watch(run.epoll, conns[i].fd, events, &conns[i]);
+static void open_all(uint32_t events) {
+  for (int i = 0; i < run.count; i++) {
+    open_conn(&run.conns[i]);
+    watch(run.epoll, run.conns[i].fd, events, &run.conns[i]);
   }
-  return conns;
-}
-
-// Every proxy gets the same cryptography to do, and always a full handshake.
-static void prepare_tls(void) {
-  run.tls = SSL_CTX_new(TLS_client_method());
-  SSL_CTX_set_min_proto_version(run.tls, TLS1_3_VERSION);
-  SSL_CTX_set_ciphersuites(run.tls, "TLS_AES_128_GCM_SHA256");
-  SSL_CTX_set1_groups_list(run.tls, "X25519");
-  SSL_CTX_set_session_cache_mode(run.tls, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_verify(run.tls, SSL_VERIFY_NONE, NULL);  // the certificate was made a moment ago
 }
 
 // ---- conversations
@@ -112,11 +128,6 @@ static enum progress problem(struct conn *c, const char *what) {
   return FAILED;
 }
 
-static enum progress tls_waits(struct conn *c, int result, const char *what) {
-  int error = SSL_get_error(c->ssl, result);
-  return error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE ? WAITS : problem(c, what);
-}
-
 static enum progress say(struct conn *c) {
   size_t length = strlen(c->step->text);
   ssize_t sent = c->ssl ? SSL_write(c->ssl, c->step->text, (int)length)
@@ -128,23 +139,46 @@ static enum progress say(struct conn *c) {
 static enum progress shake_hands(struct conn *c) {
   if (!c->ssl) {
     if (c->held) return problem(c, "plaintext before the handshake");
-    c->ssl = SSL_new(run.tls);
-    SSL_set_fd(c->ssl, c->fd);
+    c->ssl = begin_tls(c->fd, c->session);
   }
   int result = SSL_connect(c->ssl);
-  return result == 1 ? GOES_ON : tls_waits(c, result, "TLS handshake");
+  if (result != 1) return tls_waits(c->ssl, result) ? WAITS : problem(c, "TLS handshake");
+  const char *wrong = wrong_with(c->ssl);
+  return wrong ? problem(c, wrong) : GOES_ON;
+}
+
+static int starts_with(const char *line, size_t length, const char *text) {
+  size_t wanted = strlen(text);
+  return wanted <= length && !memcmp(line, text, wanted);
 }
 
 // The length of the awaited answer at the start of the input; 0: not there yet, -1: a wrong one.
 static ssize_t answer_length(const struct conn *c) {
-  const char *text = c->step->text, *end;
-  if (c->step->action == LINE) {
-    if (!(end = memchr(c->input, '\n', c->held))) return 0;
-    size_t wanted = strlen(text), length = (size_t)(end + 1 - c->input);
-    return wanted <= length && !memcmp(c->input, text, wanted) ? (ssize_t)length : -1;
+  const char *text = c->step->text, *line = c->input, *end = c->input + c->held, *feed;
+  while ((feed = memchr(line, '\n', (size_t)(end - line)))) {
+    const char *next = feed + 1;
+    if (c->step->action == LINE) {
+      return starts_with(line, (size_t)(next - line), text) ? next - c->input : -1;
+    }
+    if (starts_with(line, (size_t)(next - line), c->step->last)) {
+      size_t length = (size_t)(next - c->input);
+      return memmem(c->input, length, text, strlen(text)) ? (ssize_t)length : -1;
+    }
+    line = next;
   }
-  if (!(end = memmem(c->input, c->held, "\r\n.\r\n", 5))) return 0;
-  return memmem(c->input, c->held, text, strlen(text)) ? end + 5 - c->input : -1;
+  return 0;
+}
+
+// Reads what there is, up to `room` bytes. 0: nothing yet, -1: an error, or the connection's end.
+static ssize_t receive(struct conn *c, char *into, size_t room) {
+  if (c->ssl) {
+    int got = SSL_read(c->ssl, into, (int)room);
+    if (got > 0) return got;
+    return tls_waits(c->ssl, got) ? 0 : -1;
+  }
+  ssize_t got = recv(c->fd, into, room, 0);
+  if (got > 0) return got;
+  return got < 0 && (errno == EAGAIN || errno == ENOTCONN) ? 0 : -1;
 }
 
 static enum progress listen_for_answer(struct conn *c) {
@@ -158,11 +192,9 @@ static enum progress listen_for_answer(struct conn *c) {
     }
     size_t room = ROOM - c->held;
     if (room == 0) return problem(c, "endless answer");
-    ssize_t got = c->ssl ? SSL_read(c->ssl, c->input + c->held, (int)room)
-                         : recv(c->fd, c->input + c->held, room, 0);
-    if (got <= 0 && c->ssl) return tls_waits(c, (int)got, "cannot read TLS");
-    if (got < 0 && (errno == EAGAIN || errno == ENOTCONN)) return WAITS;
-    if (got <= 0) return problem(c, "closed");
+    ssize_t got = receive(c, c->input + c->held, room);
+    if (got == 0) return WAITS;
+    if (got < 0) return problem(c, "closed");
     c->held += (size_t)got;
   }
 }
@@ -199,11 +231,42 @@ static void stop_failed(struct conn *c) {
 
 #define CONVERSATION (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)
 
+// Opens the connections and carries the script out once on each.
+static void open_held(void) {
+  open_all(CONVERSATION);
+  struct epoll_event events[MAX_EVENTS];
+  double end = seconds(CLOCK_MONOTONIC) + 2 * GRACE;
+  for (int open = 0; open < run.count && seconds(CLOCK_MONOTONIC) < end;) {
+    int ready = epoll_wait(run.epoll, events, MAX_EVENTS, 100);
+    for (int i = 0; i < ready; i++) {
+      struct conn *c = events[i].data.ptr;
+      if (c->fd < 0 || c->step->action == END) continue;
+      enum progress progress = converse(c);
+      if (progress == FAILED) stop_failed(c);
+      if (progress != WAITS) open++;
+    }
+  }
+  for (int i = 0; i < run.count; i++) {
+    struct conn *c = &run.conns[i];
+    if (c->fd >= 0 && c->step->action != END) stop_failed(c);
+  }
+}
+
+// A first session for each connection, which does not count, brings what the others resume.
+static void collect_sessions(void) {
+  open_held();
+  for (int i = 0; i < run.count; i++) {
+    if (run.conns[i].fd >= 0) close_conn(&run.conns[i]);
+  }
+  tls.resumes = 1;
+}
+
 // What is begun before `end` is carried to its end and counted, so units and CPU cover the same work.
-static void sessions(int count, double duration) {
+static void sessions(double duration) {
+  if (tls.keeps) collect_sessions();
   wait_for_go();
   double start = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), now = start;
-  open_all(count, CONVERSATION);
+  open_all(CONVERSATION);
   struct epoll_event events[MAX_EVENTS];
   while (run.live && now < start + duration + GRACE) {
     int ready = epoll_wait(run.epoll, events, MAX_EVENTS, 100);
@@ -223,27 +286,6 @@ static void sessions(int count, double duration) {
   report(now - start, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 }
 
-// Opens the connections and makes one exchange on each.
-static struct conn *open_held(int count) {
-  struct conn *conns = open_all(count, CONVERSATION);
-  struct epoll_event events[MAX_EVENTS];
-  double end = seconds(CLOCK_MONOTONIC) + 2 * GRACE;
-  for (int open = 0; open < count && seconds(CLOCK_MONOTONIC) < end;) {
-    int ready = epoll_wait(run.epoll, events, MAX_EVENTS, 100);
-    for (int i = 0; i < ready; i++) {
-      struct conn *c = events[i].data.ptr;
-      if (c->fd < 0 || c->step->action == END) continue;
-      enum progress progress = converse(c);
-      if (progress == FAILED) stop_failed(c);
-      if (progress != WAITS) open++;
-    }
-  }
-  for (int i = 0; i < count; i++) {
-    if (conns[i].fd >= 0 && conns[i].step->action != END) stop_failed(&conns[i]);
-  }
-  return conns;
-}
-
 // One exchange after the other until `last`; true when there is none under way any more.
 static int exchange_on(struct conn *c, double last) {
   enum progress progress;
@@ -256,15 +298,16 @@ static int exchange_on(struct conn *c, double last) {
   return progress == FAILED;
 }
 
-static void exchange(int count, double duration) {
-  struct conn *conns = open_held(count);
+static void exchange(double duration) {
+  open_held();
   wait_for_go();
   double start = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID), now = start;
   int busy = run.live;
-  for (int i = 0; i < count; i++) {
-    if (conns[i].fd < 0) continue;
-    conns[i].step = run.script;
-    busy -= exchange_on(&conns[i], start + duration);
+  for (int i = 0; i < run.count; i++) {
+    struct conn *c = &run.conns[i];
+    if (c->fd < 0) continue;
+    c->step = run.script;
+    busy -= exchange_on(c, start + duration);
   }
   struct epoll_event events[MAX_EVENTS];
   while (busy && now < start + duration + GRACE) {
@@ -279,23 +322,37 @@ static void exchange(int count, double duration) {
   report(now - start, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 }
 
-static void idle(int count) {
-  open_held(count);
+static void idle(void) {
+  open_held();
   wait_for_go();
   run.done = run.live;
   run.live = 0;
   report(0, 0);
 }
 
+// TLS hands out one record at a time and reads no further, so epoll knows whether there is more.
 static void read_bulk(struct conn *c) {
-  ssize_t got = recv(c->fd, chunk, CHUNK, 0);
+  ssize_t got = receive(c, chunk, CHUNK);
   if (got > 0) run.done += (double)got;
-  if (got == 0 || (got < 0 && errno != EAGAIN)) stop_failed(c);
+  if (got < 0) stop_failed(c);
+}
+
+static void open_bulk(void) {
+  if (run.script != tls_only) {
+    open_all(EPOLLIN);
+    return;
+  }
+  open_held();
+  for (int i = 0; i < run.count; i++) {
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &run.conns[i]};
+    int fd = run.conns[i].fd;
+    if (fd >= 0 && epoll_ctl(run.epoll, EPOLL_CTL_MOD, fd, &event)) fail("epoll_ctl");
+  }
 }
 
 // Reads on while it waits for the go, so that the count starts and ends in the same steady state.
-static void bulk(int count, double duration) {
-  open_all(count, EPOLLIN);
+static void bulk(double duration) {
+  open_bulk();
   double ready_at = seconds(CLOCK_MONOTONIC) + WARM_UP, start = 0, cpu = 0, now;
   struct epoll_event events[MAX_EVENTS];
   while (now = seconds(CLOCK_MONOTONIC), start == 0 || now < start + duration) {
@@ -320,31 +377,47 @@ static void bulk(int count, double duration) {
   report(now - start, seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu);
 }
 
+static const struct step *script_of(const char *name) {
+  for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+    if (!strcmp(scripts[i].name, name)) return scripts[i].steps;
+  }
+  return NULL;
+}
+
 int main(int argc, char **argv) {
   end_with_parent();
   if (argc < 4) return 2;
-  const char *load = argv[1];
+  const char *load = argv[1], *what = argc > 5 ? argv[5] : "";
   run.port = atoi(argv[2]);
+  run.count = atoi(argv[3]);
   run.epoll = epoll_create1(0);
-  int count = atoi(argv[3]);
+  run.conns = calloc((size_t)run.count, sizeof *run.conns);
+  if (!run.conns) fail("calloc");
   double duration = argc > 4 ? atof(argv[4]) : 0;
   alarm((unsigned)(duration + 60));
-  const char *line = argc > 6 ? argv[5] : "hello", *answer = argc > 6 ? argv[6] : "hello";
-  static char sent[256], expected[256];
-  snprintf(sent, sizeof sent, "%s\r\n", line);
-  snprintf(expected, sizeof expected, "%s\r\n", answer);
-  const struct step exchanged[] = {{SEND, sent}, {LINE, expected}, {END, ""}};
-  run.script = exchanged;
   if (!strcmp(load, "sessions")) {
-    run.script = argc > 5 && !strcmp(argv[5], "pop3") ? pop3_session : echo_session;
-    prepare_tls();
-    sessions(count, duration);
-  } else if (!strcmp(load, "exchange")) {
-    exchange(count, duration);
+    if (!(run.script = script_of(what))) return 2;
+    int version = argc > 6 && !strcmp(argv[6], "1.2") ? TLS1_2_VERSION : TLS1_3_VERSION;
+    prepare_tls(version, argc > 7 && !strcmp(argv[7], "resumed"));
+    sessions(duration);
+  } else if (!strcmp(load, "exchange") && argc > 6) {
+    static char sent[256], expected[256];
+    snprintf(sent, sizeof sent, "%s\r\n", argv[5]);
+    snprintf(expected, sizeof expected, "%s\r\n", argv[6]);
+    const struct step exchanged[] = {{SEND, sent}, {LINE, expected}, {END}};
+    run.script = exchanged;
+    exchange(duration);
   } else if (!strcmp(load, "idle")) {
-    idle(count);
+    run.script = echo_session;
+    idle();
+  } else if (!strcmp(load, "bulk")) {
+    if (!strcmp(what, "tls")) {
+      run.script = tls_only;
+      prepare_tls(TLS1_3_VERSION, 0);
+    }
+    bulk(duration);
   } else {
-    bulk(count, duration);
+    return 2;
   }
   return 0;
 }

@@ -18,17 +18,17 @@ import {
 
 const SETTLE_MS = 50;
 
-/** Compiles the generator and the backends and makes a certificate, all in `folder`. */
+/** Compiles the generator and the backends and makes a certificate with its key, all in `folder`. */
 export function prepare(folder) {
   for (const [name, ...libraries] of [['load', '-lssl', '-lcrypto'], ['backend']]) {
     const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
     must('cc', ['-O2', '-o', join(folder, name), source, ...libraries], 'gcc libssl-dev');
   }
-  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const cert = join(folder, 'cert.pem');
   const request = 'req -x509 -nodes -days 2 -subj /CN=localhost -newkey ec';
   const curve = ['-pkeyopt', 'ec_paramgen_curve:prime256v1'];
-  must('openssl', [...request.split(' '), ...curve, '-keyout', key, '-out', cert], 'openssl');
-  return { folder, cert, key };
+  must('openssl', [...request.split(' '), ...curve, '-keyout', cert, '-out', cert], 'openssl');
+  return { folder, cert };
 }
 
 function must(command, args, packages) {
@@ -42,7 +42,8 @@ async function startSystem(setup, scenario, name, start, backend) {
   const folder = join(setup.folder, scenario, name);
   mkdirSync(folder, { recursive: true });
   const listen = await freePort();
-  const { command, files, packages } = start({ ...setup, folder, listen, backend });
+  const context = { cert: setup.cert, folder, listen, backend: backend.port, auth: backend.auth };
+  const { command, files, packages } = start(context);
   for (const [file, text] of Object.entries(files)) writeFileSync(join(folder, file), text);
   const child = startServer(cores.proxy, command, folder);
   if (await listens(child, listen)) return { name, child, port: listen, pid: child.pid };
@@ -61,7 +62,8 @@ async function startBackend(setup, kind) {
   const child = startTool(cores.load, [join(setup.folder, 'backend'), kind]);
   const { value } = await linesOf(child).next();
   if (value === undefined) throw new Error(`the backend ${kind} failed`);
-  return { child, port: Number(value) };
+  const [port, auth] = value.split(' ').map(Number);
+  return { child, port, auth };
 }
 
 /** Starts the generator, and resolves when it is ready to count. */
@@ -102,7 +104,7 @@ export async function measure(setup, scenario, { rounds, seconds }) {
   const backend = await startBackend(setup, scenario.backend);
   const systems = [];
   for (const [name, start] of Object.entries(scenario.systems)) {
-    const system = await startSystem(setup, scenario.name, name, start, backend.port);
+    const system = await startSystem(setup, scenario.name, name, start, backend);
     if (system) systems.push(system);
   }
   const samples = {};
@@ -128,7 +130,7 @@ export async function measureMemory(setup, memory, { rounds }) {
   for (let round = 0; round < rounds; round++) {
     for (const [name, start] of Object.entries(memory.systems)) {
       if (round > 0 && !samples[name]) continue;
-      const system = await startSystem(setup, 'memory', name, start, backend.port);
+      const system = await startSystem(setup, 'memory', name, start, backend);
       if (!system) continue;
       const warmUp = ['sessions', system.port, 1, 0.5, 'echo'];
       await finishLoad(await startLoad(setup, warmUp));

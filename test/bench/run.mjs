@@ -1,5 +1,5 @@
 // Measures Portreeve beside its peers: see README.md.
-import { mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -45,6 +45,7 @@ async function main(options) {
   const where = cores.load === undefined ? 'not pinned' : `cores ${cores.proxy} and ${cores.load}`;
   console.log(`${options.rounds} rounds of ${options.seconds} s, ${where}`);
   const folder = mkdtempSync(join(tmpdir(), 'portreeve-bench-'));
+  chmodSync(folder, 0o711); // some peers drop to users of their own
   process.on('exit', () => {
     killEverything();
     rmSync(folder, { recursive: true, force: true });

@@ -1,6 +1,15 @@
 // What is measured: the work, the systems that do it, and how their figures are named.
 import { readFileSync } from 'node:fs';
-import { haproxy, nginx, portreeve, stunnelPop3 } from './systems.mjs';
+import {
+  clientSsl,
+  dovecot,
+  haproxy,
+  nginx,
+  nginxImap,
+  nginxTls,
+  portreeve,
+  stunnel,
+} from './systems.mjs';
 
 const lineRule = readFileSync(new URL('line.js', import.meta.url), 'utf8');
 
@@ -40,6 +49,22 @@ const plain = {
   nginx: (context) => nginx(context),
 };
 
+const secure = {
+  portreeve: (context) =>
+    portreeve(context, { rest: { clientSsl: 'c' }, profiles: clientSsl(context) }),
+  haproxy: (context) => haproxy(context, { bind: `ssl crt ${context.cert}` }),
+  nginx: (context) => nginx(context, { listens: 'ssl', server: nginxTls(context) }),
+  stunnel: (context) => stunnel(context),
+};
+
+/** A bundled STARTTLS rule with a realm. */
+const startTls = (rule) => (context) =>
+  portreeve(context, {
+    rest: { clientSsl: 'c', rules: [{ rule, options: { realm: 'realm' } }] },
+    profiles: clientSsl(context),
+  });
+
+const GIGABYTES = { unit: 'GB', rate: 'GB/s', cpuUnit: 's', cpuScale: 1e9, rateScale: 1e-9 };
 const MICROSECONDS = { cpuUnit: 'us', cpuScale: 1e6, rateScale: 1 };
 
 /**
@@ -56,26 +81,56 @@ export const scenarios = [
     ...MICROSECONDS,
     loads: { '32 at a time': ['sessions', 'PORT', 32, 'SECONDS', 'pop3'] },
     systems: {
-      portreeve: (context) =>
-        portreeve(context, {
-          rest: {
-            clientSsl: 'c',
-            rules: [{ rule: 'pop3-starttls', options: { realm: 'realm' } }],
-          },
-          profiles: { clientSsl: { c: { cert: context.cert, key: context.key } } },
-        }),
-      stunnel: stunnelPop3,
+      portreeve: startTls('pop3-starttls'),
+      stunnel: (context) => stunnel(context, 'pop3'),
     },
+  },
+  {
+    name: 'imap',
+    title:
+      'IMAP sessions: CAPABILITY, STARTTLS, a full TLS 1.3 handshake, CAPABILITY, LOGIN, LOGOUT',
+    backend: 'imap',
+    unit: 'session',
+    rate: 'sessions/s',
+    ...MICROSECONDS,
+    loads: { '32 at a time': ['sessions', 'PORT', 32, 'SECONDS', 'imap'] },
+    systems: {
+      portreeve: startTls('imap-starttls'),
+      'nginx-mail': nginxImap,
+      'dovecot-itself': dovecot,
+    },
+  },
+  {
+    name: 'tls',
+    title: 'TLS handshakes: connect, handshake, a line and its echo, close; no rules',
+    backend: 'echo',
+    unit: 'handshake',
+    rate: 'handshakes/s',
+    ...MICROSECONDS,
+    loads: {
+      'TLS 1.3, full': ['sessions', 'PORT', 32, 'SECONDS', 'tls', '1.3'],
+      'TLS 1.3, resumed': ['sessions', 'PORT', 32, 'SECONDS', 'tls', '1.3', 'resumed'],
+      'TLS 1.2, full': ['sessions', 'PORT', 32, 'SECONDS', 'tls', '1.2'],
+      'TLS 1.2, resumed': ['sessions', 'PORT', 32, 'SECONDS', 'tls', '1.2', 'resumed'],
+    },
+    systems: secure,
+  },
+  {
+    name: 'tls-bulk',
+    title: 'Bulk bytes from server to client inside TLS 1.3, no rules',
+    backend: 'source',
+    ...GIGABYTES,
+    loads: {
+      '1 connection': ['bulk', 'PORT', 1, 'SECONDS', 'tls'],
+      '64 connections': ['bulk', 'PORT', 64, 'SECONDS', 'tls'],
+    },
+    systems: secure,
   },
   {
     name: 'bulk',
     title: 'Bulk bytes from server to client, no rules',
     backend: 'source',
-    unit: 'GB',
-    rate: 'GB/s',
-    cpuUnit: 's',
-    cpuScale: 1e9,
-    rateScale: 1e-9,
+    ...GIGABYTES,
     loads: {
       '1 connection': ['bulk', 'PORT', 1, 'SECONDS'],
       '64 connections': ['bulk', 'PORT', 64, 'SECONDS'],
