@@ -130,9 +130,12 @@ export class Generation implements FlowHost {
   }
 
   select(pool: string, failed: readonly Endpoint[]): { selection: Selection; error?: string } {
-    const server = this.context.pools.get(pool)?.pool.pick(failed);
-    if (server === undefined) return { selection: { pool }, error: 'no member has an address' };
-    return { selection: { pool, server } };
+    const choice = this.context.pools
+      .get(pool)
+      ?.pool.pick({ failed, random: Math.random, now: performance.now() });
+    if (choice?.type === 'member') return { selection: { pool, server: choice.member.endpoint } };
+    if (choice?.type === 'full') return { selection: { pool }, error: 'all members are full' };
+    return { selection: { pool }, error: choice?.reason ?? 'there is no such pool' };
   }
 
   log(level: LogLevel, message: string, flow: FlowDriver, rule?: string): void {

@@ -53,7 +53,10 @@ export class LivePool {
       named ||= addresses[0] !== host;
       for (const address of addresses) members.push({ address, port, host });
     }
-    this.pool.setMembers(members);
+    this.pool.setMembers(
+      members.map((endpoint) => ({ endpoint })),
+      performance.now(),
+    );
     return named;
   }
 

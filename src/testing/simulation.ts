@@ -87,7 +87,10 @@ export class Simulation implements RuleServices {
     const pools = Object.entries(setup.pools ?? ONE_POOL);
     for (const [name, members] of pools) {
       const pool = new Pool(name);
-      pool.setMembers(members.map(parseEndpoint));
+      pool.setMembers(
+        members.map((member) => ({ endpoint: parseEndpoint(member) })),
+        0,
+      );
       this.pools.set(name, pool);
     }
     this.flow = new Flow({
@@ -324,8 +327,9 @@ export class Simulation implements RuleServices {
   }
 
   private select(name: string, failed: readonly Endpoint[]): void {
-    const server = this.pools.get(name)?.pick(failed);
-    if (server !== undefined) {
+    const choice = this.pools.get(name)?.pick({ failed, random: () => 0, now: 0 });
+    if (choice?.type === 'member') {
+      const server = choice.member.endpoint;
       this.events.push({ type: 'selected', selection: { pool: name, server } });
     } else {
       const error = 'the pool has no members';
