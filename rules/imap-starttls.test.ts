@@ -600,14 +600,20 @@ describe('AUTHENTICATE', () => {
     ]);
   });
 
-  test('other mechanisms, and what is not Base64, stay as they are', () => {
+  test('other mechanisms stay as they are, and what is not Base64 ends the login', () => {
     everyCut(realm, withTls, [
       ...greeting,
       ...command('a AUTHENTICATE CRAM-MD5\r\n', '+ PDFAeD4=\r\n'),
       ...command(`${base64('bob 0123')}\r\n`, 'a NO\r\n'),
-      ...command('a AUTHENTICATE PLAIN ?\r\n', 'a BAD\r\n'),
+      ...command('a AUTHENTICATE PLAIN ?\r\n', 'a BAD\r\n', 'a AUTHENTICATE PLAIN *\r\n'),
+      ...command(`a AUTHENTICATE PLAIN ${plain} \r\n`, 'a BAD\r\n', 'a AUTHENTICATE PLAIN *\r\n'),
+      ...command(
+        `a AUTHENTICATE PLAIN  ${plain}\r\n`,
+        'a NO\r\n',
+        `a AUTHENTICATE PLAIN  ${named}\r\n`,
+      ),
       ...command('a AUTHENTICATE PLAIN\r\n', '+ \r\n'),
-      ...command('?\r\n', 'a BAD\r\n'),
+      ...command('?\r\n', 'a BAD\r\n', '*\r\n'),
       ...noop,
     ]);
   });

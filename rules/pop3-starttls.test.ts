@@ -506,18 +506,41 @@ describe('AUTH', () => {
     ]);
   });
 
-  test('what is not Base64, or not what the mechanism says, goes through unchanged', () => {
+  test('the realm does not depend on what a lenient server lets pass', () => {
+    const named = base64('bob@example.com');
     everyCut(realm, withTls, [
       ...greeting,
-      ...failed('AUTH PLAIN ?'),
-      ...failed(`AUTH PLAIN  ${plain}`),
-      ...failed(`AUTH PLAIN ${base64('bob')}`),
-      ...failed(`AUTH PLAIN ${base64('\0bob\0x\0y')}`),
-      ...failed('AUTH PLAIN AGJAeAB5eR=='),
+      ...failed(`AUTH PLAIN  ${plain}`, `AUTH PLAIN  ${plainWithRealm}`),
+      ...failed(`AUTH PLAIN\t${plain}`, `AUTH PLAIN\t${plainWithRealm}`),
+      ...failed(
+        `AUTH PLAIN ${base64('\0bob\0x\0y')}`,
+        `AUTH PLAIN ${base64('\0bob@example.com\0x\0y')}`,
+      ),
+      ...challenged('AUTH LOGIN '),
+      ...failed(base64('bob\0@'), named),
+      // Not Base64, but only nearly so.
+      ...failed(`AUTH PLAIN ${plain} `, 'AUTH PLAIN *'),
+      ...failed(`AUTH PLAIN ${plain.slice(0, 4)} ${plain.slice(4)}`, 'AUTH PLAIN *'),
+      ...failed('AUTH PLAIN ?', 'AUTH PLAIN *'),
       ...challenged('AUTH LOGIN'),
-      ...failed(`${base64('bobb').slice(0, -1)}`),
+      ...failed(`${base64('bobb').slice(0, -1)}`, '*'),
       ...challenged('AUTH PLAIN'),
-      ...failed('USER bob'),
+      ...failed(`${plain} `, '*'),
+      ...challenged('AUTH PLAIN'),
+      ...failed('USER bob', '*'),
+    ]);
+  });
+
+  test('what names nobody, or has a realm, stays as it is', () => {
+    everyCut(realm, withTls, [
+      ...greeting,
+      ...failed(`AUTH PLAIN ${base64('bob')}`),
+      ...failed('AUTH PLAIN AGJAeAB5eR=='),
+    ]);
+    everyCut(rule, withTls, [
+      ...greeting,
+      ...failed('AUTH PLAIN ?'),
+      ...failed(`AUTH PLAIN  ${plain} `),
     ]);
   });
 

@@ -62,6 +62,8 @@ class SieveSession extends StarttlsSession {
         if (strings.length > 0) return refuses('NO "STARTTLS has no argument"\r\n');
         return startsTls('OK "Begin TLS negotiation"\r\n');
       case 'AUTHENTICATE':
+        // What follows a response would keep the realm away from it.
+        if (strings.length > 2) return closes(BAD_SYNTAX);
         if (this.lacksTls) return refuses('NO (ENCRYPT-NEEDED) "Use STARTTLS first"\r\n');
         return passes(LOGIN, this.loginWithRealm(strings));
       case 'CAPABILITY':

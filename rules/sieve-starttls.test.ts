@@ -381,14 +381,20 @@ describe('AUTHENTICATE', () => {
     ]);
   });
 
+  test('what is no Base64 ends the login', () => {
+    everyCut(realm, withTls, [
+      ...greeting,
+      ...failed('AUTHENTICATE "PLAIN" "?"\r\n', 'AUTHENTICATE "PLAIN" "*"\r\n'),
+      ...command('AUTHENTICATE "PLAIN"\r\n', '""\r\n'),
+      ...failed('"?"\r\n', '"*"\r\n'),
+    ]);
+  });
+
   test('other mechanisms, and what is not what the mechanism says, stay as they are', () => {
     const commands = [
       'AUTHENTICATE "SCRAM-SHA-1" "biwsbj1ib2I="\r\n',
-      'AUTHENTICATE "PLAIN" "?"\r\n',
       'AUTHENTICATE "PLAIN" ""\r\n',
       `AUTHENTICATE "PLAIN" "${base64('bob')}"\r\n`,
-      bobs.replace('\r\n', ' "x"\r\n'),
-      bobs.replace('\r\n', ' 7\r\n'),
       'AUTHENTICATE\r\n',
       'AUTHENTICATE 7\r\n',
       'AUTHENTICATE "PL\\"\\\\AIN"\r\n',
@@ -457,6 +463,8 @@ describe('hostile clients', () => {
     'NOOP"x"\r\n',
     'NOOP "x\r\n',
     `NOOP "x {${bobs.length}+}\r\n${bobs}\r\n`,
+    bobs.replace('\r\n', ' "x"\r\n'),
+    bobs.replace('\r\n', ' 7\r\n'),
     'NOOP "\\x"\r\n',
     'NOOP "\0"\r\n',
     'NOOP "x"\r"y"\r\n',

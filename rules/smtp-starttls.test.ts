@@ -647,14 +647,14 @@ describe('AUTH', () => {
     ]);
   });
 
-  test('other mechanisms, and what is no Base64, stay as they are', () => {
+  test('other mechanisms stay as they are, and what is no Base64 ends the login', () => {
     everyCut(realm, withTls, [
       ...greeting,
       ...challenged('AUTH CRAM-MD5', undefined, '334 PDFAeD4=\r\n'),
       ...failed(base64('bob 0123456789abcdef')),
       ...failed(`AUTH PLAIN-X ${base64('\0bob\0x')}`),
-      ...failed('AUTH PLAIN ?'),
-      ...failed(`AUTH PLAIN  ${plain}`),
+      ...failed('AUTH PLAIN ?', 'AUTH PLAIN *'),
+      ...failed(`AUTH PLAIN  ${plain}`, `AUTH PLAIN  ${plainWithRealm}`),
       ...failed(`AUTH PLAIN ${base64('bob')}`),
       ...challenged(`AUTH SCRAM-SHA-1 ${base64('n,,n=bob,r=x')}`),
       ...challenged(base64('c=biws')),

@@ -39,20 +39,27 @@ when('RULE_INIT', () => {
 
 when('CLIENT_ACCEPTED', (c) => {
   if (isImplicit(options, 992)) return;
-  /** The rule has answered the client's WILL. */
-  c.telnet = { hasFollowed: false };
+  c.telnet = {
+    /** Up to here the client's bytes were read. */
+    at: 0,
+    /** The client has said WILL. */
+    isWilling: false,
+    /** The rule has answered that. */
+    hasFollowed: false,
+  };
   SSL.disable();
   TCP.respond(DO_START_TLS);
   // Delays the connection to the server.
   TCP.collect();
 });
 
-// All is held until it is known whom it is for, and read again each time.
+// All is held until it is known whom it is for.
 when('CLIENT_DATA', ({ telnet }) => {
   const held = TCP.payload(LONGEST_NEGOTIATION);
-  let isWilling = false;
-  let at = 0;
-  for (let end = endOfUnit(held, 0); end !== undefined; end = endOfUnit(held, at)) {
+  for (;;) {
+    const { at, isWilling } = telnet;
+    const end = endOfUnit(held, at);
+    if (end === undefined) break;
     const unit = held.slice(at, end);
     if (isWilling && unit === FOLLOWS) {
       follow(telnet);
@@ -69,11 +76,11 @@ when('CLIENT_DATA', ({ telnet }) => {
       stayInPlaintext(unit, at);
       return;
     }
-    isWilling ||= unit === WILL_START_TLS;
-    at = end;
+    telnet.isWilling ||= unit === WILL_START_TLS;
+    telnet.at = end;
   }
   if (held.length === LONGEST_NEGOTIATION) fail('the client negotiated too long');
-  else if (isWilling) follow(telnet);
+  else if (telnet.isWilling) follow(telnet);
 });
 
 /** Sends FOLLOWS, once: some clients wait for it, and others begin. */

@@ -10,7 +10,8 @@ export function withRealm(name, realm) {
  *
  * @param mechanism - in capitals. Only PLAIN (RFC 4616) and LOGIN, whose first response is the
  *   name, show names that can be changed
- * @param response - Base64. What is not comes back as it is: the server shall refuse it
+ * @param response - Base64. In place of what is not comes `*`, which no server takes for a response:
+ *   a lenient one might find a name in it
  */
 export function responseWithRealm(mechanism, response, realm) {
   const addRealm = MECHANISMS.get(mechanism);
@@ -19,7 +20,7 @@ export function responseWithRealm(mechanism, response, realm) {
   try {
     message = b64decode(response);
   } catch {
-    return response;
+    return '*';
   }
   const changed = addRealm(message, realm);
   return changed === message ? response : b64encode(changed);
@@ -28,16 +29,27 @@ export function responseWithRealm(mechanism, response, realm) {
 /** Which part of a mechanism's message is a name. */
 const MECHANISMS = new Map([
   ['PLAIN', plainWithRealm],
-  ['LOGIN', withRealm],
+  ['LOGIN', loginWithRealm],
 ]);
 
-/** `authorization identity NUL user name NUL password` (RFC 4616, section 2). */
-function plainWithRealm(message, realm) {
-  const parts = message.split('\0');
-  if (parts.length !== 3) return message;
-  const [authorization, name, password] = parts;
-  return [withRealm(authorization, realm), withRealm(name, realm), password].join('\0');
+/** To a lenient server a name ends at a NUL. */
+function loginWithRealm(message, realm) {
+  const [name] = message.split('\0', 1);
+  return withRealm(name, realm);
 }
+
+/**
+ * `authorization identity NUL user name NUL password` (RFC 4616, section 2). A lenient server passes
+ * over what follows another NUL.
+ */
+function plainWithRealm(message, realm) {
+  const [authorization, name, ...others] = message.split('\0');
+  if (name === undefined) return message;
+  return [withRealm(authorization, realm), withRealm(name, realm), ...others].join('\0');
+}
+
+/** A mechanism, and the blanks behind it: to some servers there may be several. */
+const MECHANISM = /^([^\t ]*)[\t ]*/;
 
 /**
  * The argument of a command that begins a SASL login: a mechanism, and perhaps the client's first
@@ -47,11 +59,10 @@ function plainWithRealm(message, realm) {
  *   capitals, whose next response names the user; '' when this one has
  */
 export function authWithRealm(argument, realm) {
-  const blank = argument.indexOf(' ');
-  const start = blank < 0 ? argument.length : blank + 1;
-  const mechanism = (blank < 0 ? argument : argument.slice(0, blank)).toUpperCase();
-  const response = argument.slice(start);
+  const [beginning, name] = MECHANISM.exec(argument);
+  const mechanism = name.toUpperCase();
+  const response = argument.slice(beginning.length);
   if (response === '' || response === '=') return { argument, mechanism };
   const changed = responseWithRealm(mechanism, response, realm);
-  return { argument: argument.slice(0, start) + changed, mechanism: '' };
+  return { argument: beginning + changed, mechanism: '' };
 }

@@ -206,9 +206,9 @@ interface Derivation {
   readonly length: number;
 }
 
-/** Of SHA-1. */
 /** Each round goes over all of it. */
 const LONGEST_SALT = 1024;
+/** Of SHA-1. */
 const BLOCK_BYTES = 64;
 const DIGEST_BYTES = 20;
 

@@ -26,6 +26,8 @@ export class Staples {
     const next = new Map<string, Held>();
     for (const { identities } of config.clientSsl.values()) {
       for (const identity of identities) {
+        // Profiles may share a certificate: the first that wants a response says which.
+        if (next.has(identity.leaf)) continue;
         const running = this.held.get(identity.leaf);
         const held = running && isSame(running.identity, identity) ? running : this.open(identity);
         if (held !== undefined) next.set(identity.leaf, held);

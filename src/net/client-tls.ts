@@ -47,7 +47,8 @@ export class ClientTlsProfile {
 
   connect(server: Endpoint): ClientTls {
     const { settings, sessions } = this;
-    const serverName = settings.serverName ?? server.host ?? server.address;
+    // Neither SNI nor certificates have the dot of a root (RFC 6066, section 3).
+    const serverName = (settings.serverName ?? server.host ?? server.address).replace(/\.$/, '');
     const key = `${server.address} ${server.port} ${serverName}`;
     return {
       role: 'client',

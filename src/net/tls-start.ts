@@ -57,7 +57,8 @@ export function refusalOf(start: TlsStart, info: TlsInfo): string | undefined {
 
 function isFor(certificate: X509Certificate, name: string): boolean {
   if (isIP(name) !== 0) return certificate.checkIP(name) !== undefined;
-  return certificate.checkHost(name, { subject: 'never' }) !== undefined;
+  // `*` stands for a whole label only (RFC 9525, section 6.3).
+  return certificate.checkHost(name, { subject: 'never', partialWildcards: false }) !== undefined;
 }
 
 /** The list as it is in the extension: each name behind its length. */
