@@ -175,7 +175,8 @@ function readExtensions(hello: Reader): Map<number, Uint8Array> {
   hello.end();
   while (!list.isAtEnd) {
     const type = list.number(2);
-    must(!extensions.has(type), `has extension ${type} twice`);
+    // The text is made only where it is needed.
+    if (extensions.has(type)) must(false, `has extension ${type} twice`);
     extensions.set(type, list.vector(2, 0));
     // RFC 8446, 4.2.11: the binders cover all that is in front of them.
     if (type === EXTENSION.preSharedKey) must(list.isAtEnd, 'has pre_shared_key not at its end');
@@ -186,6 +187,9 @@ function readExtensions(hello: Reader): Map<number, Uint8Array> {
 /** Labels of letters, digits, hyphens and underscores; hosts with odd hyphens are in use. */
 const HOST_NAME = /^[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*$/;
 
+/** Cheaper than `isIP`, which decides. */
+const MAY_BE_ADDRESS = /:|\d$/;
+
 function readServerName(body: Uint8Array | undefined): string | undefined {
   if (body === undefined) return undefined;
   const list = inner(body, 2, 'server_name');
@@ -195,7 +199,7 @@ function readServerName(body: Uint8Array | undefined): string | undefined {
   list.end();
   const name = text.endsWith('.') ? text.slice(0, -1) : text;
   // No name at all, though some clients send it (RFC 6066, section 3): not worth a refusal.
-  if (isIP(name) !== 0) return undefined;
+  if (MAY_BE_ADDRESS.test(name) && isIP(name) !== 0) return undefined;
   must(name.length <= 255 && HOST_NAME.test(name), 'has a server_name that is not a host name');
   return name;
 }
@@ -295,12 +299,15 @@ function must(condition: boolean, reason: string): void {
 
 /** Big endian numbers of two bytes. */
 function numbers(bytes: Uint8Array): readonly number[] {
-  return Array.from(
-    { length: bytes.length / 2 },
-    (_, index) => (bytes[2 * index] ?? 0) * 256 + (bytes[2 * index + 1] ?? 0),
-  );
+  const all: number[] = [];
+  for (let at = 0; at < bytes.length; at += 2) {
+    all.push((bytes[at] ?? 0) * 256 + (bytes[at + 1] ?? 0));
+  }
+  return all;
 }
 
 function latin1(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
+  let text = '';
+  for (let at = 0; at < bytes.length; at++) text += String.fromCharCode(bytes[at] ?? 0);
+  return text;
 }

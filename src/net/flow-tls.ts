@@ -99,11 +99,11 @@ export class FlowTls {
       peek.hello = result.hello;
       this.lastHello = result.hello;
       this.clientName = result.hello.serverName;
+      if (peek.asks) this.driver.feed({ type: 'hello' });
+      else this.accept();
     }
+    // Not before: where TLS has begun, its stream reads on, and to stop and start costs system calls.
     this.driver.applyReading();
-    if (result.type === 'incomplete') return;
-    if (peek.asks) this.driver.feed({ type: 'hello' });
-    else this.accept();
   }
 
   /** Goes on with the handshake behind the ClientHello. */

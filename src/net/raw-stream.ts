@@ -208,14 +208,13 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
       return new TlsLayer(this, start, leftover);
     }
     if (this.writing) throw new Error('TLS can start only on a quiet TCP connection');
-    if (this.active) this.stopReading();
     // The handshake sends by itself, and the first answer must not wait behind its tickets.
     this.setNoDelay();
     const tls = layTls(tcp, start);
     tls.onhandshakedone = () => this.secured(start);
     tls.onerror = (error) => this.fail(error.code ?? error.message);
     this.tlsHandle = tls;
-    // The TCP handle knows the old buffer by its address; TLS reads into one of its own.
+    // The TCP handle reads on, for TLS. It knows the old buffer by its address; TLS has one of its own.
     tcp.portreeveBuffer = this.buffer;
     tcp.portreeveStream = undefined;
     this.buffer = takeBuffer(0);
@@ -254,11 +253,13 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
     // Closed, or TLS has started: what follows is for a handle that is done with.
     if (this.buffer !== buffer || this.tcp === undefined) return undefined;
     this.lent = !this.reading;
-    // TLS may go on at once with what it has decrypted, TCP reads no more before `read`.
-    if (this.lent) return this.tlsHandle === undefined ? undefined : this.changeBuffer();
     const largest = this.tlsHandle === undefined ? LARGEST : LARGEST_FOR_TLS;
-    if (count < buffer.length || this.bufferSize === largest) return undefined;
-    return this.resizeBuffer(this.bufferSize + 1);
+    const grows = count === buffer.length && this.bufferSize < largest;
+    if (!this.lent) return grows ? this.resizeBuffer(this.bufferSize + 1) : undefined;
+    // A lent buffer grows, too: TLS takes its time for every write.
+    if (grows) this.setSize(this.bufferSize + 1);
+    // TLS may go on at once with what it has decrypted, TCP reads no more before `read`.
+    return grows || this.tlsHandle !== undefined ? this.changeBuffer() : undefined;
   }
 
   shrinkIfIdle(): void {
@@ -319,11 +320,15 @@ export class RawStream implements ByteStream, Flushable, ReadTarget {
 
   private resizeBuffer(size: number): Uint8Array {
     giveBuffer(this.bufferSize, this.buffer);
+    this.setSize(size);
     this.buffer = takeBuffer(size);
+    return this.buffer;
+  }
+
+  private setSize(size: number): void {
     this.bufferSize = size;
     if (size > 0) large.add(this);
     else large.delete(this);
-    return this.buffer;
   }
 
   private setNoDelay(): void {

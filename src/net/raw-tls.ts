@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import type { TlsInfo } from '../core/rule-run.ts';
 import { type StreamHandle, type TlsHandle, wrapTls } from './internals.ts';
-import { certificatesIn, chainOf, sessionIdOf } from './tls-session.ts';
+import { certificatesIn, chainOf, sessionIdOf, verifyErrorNow } from './tls-session.ts';
 import { alpnList, type TlsStart } from './tls-start.ts';
 
 /** Puts TLS on a handle on which nothing is being written. The handshake begins with `beginTls`. */
@@ -53,6 +53,7 @@ export class RawTlsInfo implements TlsInfo {
   }
 
   get verifyError(): string | undefined {
-    return this.handle.verifyError()?.code;
+    const session = this.resumed ? this.handle.getSession() : undefined;
+    return verifyErrorNow(this.handle.verifyError()?.code, session);
   }
 }

@@ -163,8 +163,8 @@ export class TlsLayer implements ByteStream, StreamOwner {
   private peerEnded(): void {
     if (this.gone) return;
     this.ended = true;
-    this.tap.peerClosed();
-    if (!this.tap.detaching) this.owner.onEnd(this, this.truncated);
+    if (this.tap.detaching) this.tap.peerClosed();
+    else this.owner.onEnd(this, this.truncated);
     if (this.closedBelow) this.closed();
   }
 

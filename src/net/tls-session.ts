@@ -1,5 +1,7 @@
+import { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import { contextTag, readElement, readElements } from '../core/der.ts';
+import { toPem } from '../core/pem.ts';
 import type { TlsInfo } from '../core/rule-run.ts';
 import { handleOf } from './internals.ts';
 
@@ -48,6 +50,22 @@ export function certificatesIn(session: Uint8Array | undefined): readonly Uint8A
   return peer === undefined ? [] : [peer.content];
 }
 
+/**
+ * What is wrong with the peer's certificate now, in OpenSSL's words. Where a session is resumed,
+ * `error` is what was found when it began, and the certificate may have expired since.
+ *
+ * @param session - the serialized session, if it is resumed
+ */
+export function verifyErrorNow(
+  error: string | undefined,
+  session: Uint8Array | undefined,
+): string | undefined {
+  const [leaf] = error === undefined ? certificatesIn(session) : [];
+  if (leaf === undefined) return error;
+  const { validTo } = new X509Certificate(toPem(leaf));
+  return Date.parse(validTo) < Date.now() ? 'CERT_HAS_EXPIRED' : undefined;
+}
+
 /** What is known of the session of a TLS socket. Each look asks OpenSSL. */
 export class SocketTlsInfo implements TlsInfo {
   constructor(private readonly socket: TLSSocket) {}
@@ -78,6 +96,7 @@ export class SocketTlsInfo implements TlsInfo {
   }
 
   get verifyError(): string | undefined {
-    return handleOf(this.socket).verifyError()?.code;
+    const session = this.resumed ? this.socket.getSession() : undefined;
+    return verifyErrorNow(handleOf(this.socket).verifyError()?.code, session);
   }
 }

@@ -71,10 +71,10 @@ export class TlsTap extends Duplex {
     this.detaching = true;
   }
 
-  /** The owner has heard of close_notify. */
+  /** The peer has ended TLS, too, while it is being taken off. */
   peerClosed(): void {
     this.peerDone = true;
-    if (this.detaching) this.finishDetaching();
+    this.finishDetaching();
   }
 
   takeRest(): Uint8Array {

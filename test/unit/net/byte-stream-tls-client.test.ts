@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { createSecureContext, type TLSSocket, type TLSSocketOptions } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { readClientHello } from '../../../src/net/client-hello.ts';
 import { NO_RENEGOTIATION } from '../../../src/net/server-tls.ts';
 import type { ClientTls } from '../../../src/net/tls-start.ts';
@@ -21,6 +21,9 @@ beforeAll(async () => {
   forLocalhost = await pki.server(['localhost', '127.0.0.1']);
   const context = createSecureContext({ ca: pki.ca, secureOptions: NO_RENEGOTIATION });
   trusting = { ...clientTls(), context };
+});
+afterEach(() => {
+  vi.useRealTimers();
 });
 afterAll(() => pki.close());
 
@@ -108,6 +111,12 @@ describeBoth((lab) => {
             () => pki.server(['other.test']),
             {},
             'its certificate is not for localhost',
+          ],
+          [
+            'a part of a label in place of the name',
+            () => pki.server(['m*.example.test']),
+            { serverName: 'mail.example.test' },
+            'its certificate is not for mail.example.test',
           ],
           [
             'another address',
@@ -208,6 +217,15 @@ describeBoth((lab) => {
         const other = await started(lab(), as({ session, serverName: 'b.test' }), version, server);
         await other.owner.untilClosed();
         expect(other.owner.error).toBe('its certificate is not for b.test');
+      });
+
+      it('does not trust a session whose certificate has expired since', async () => {
+        const server = serving(version, forLocalhost, { ticketKeys: pattern(48) });
+        const session = await sessionOf(server);
+        vi.setSystemTime(Date.parse(new X509Certificate(forLocalhost.cert).validTo) + 1);
+        const { owner } = await started(lab(), as({ session }), version, server);
+        await owner.untilClosed();
+        expect(owner.error).toBe('CERT_HAS_EXPIRED');
       });
 
       it('does not trust a session that began with a certificate that is not good', async () => {

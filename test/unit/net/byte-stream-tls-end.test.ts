@@ -121,9 +121,9 @@ describeBoth((lab) => {
         expect(firstDifference(owner.received.bytes, Buffer.concat(sent))).toBeUndefined();
       });
 
-      it('behind our own end, with much that was not read', async () => {
+      it.each([5_000, 2 * MiB])('behind our own end, with %i bytes unread', async (length) => {
         const { stream, owner, tap } = await open();
-        const sent = pattern(2 * MiB);
+        const sent = pattern(length);
         stream.end(false);
         await tap.send(sent);
         await finish(tap);

@@ -2,7 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { type ConnectionOptions, createSecureContext, type TLSSocket } from 'node:tls';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CertificateMode } from '../../../src/core/rule-run.ts';
 import type { ServerTls } from '../../../src/net/tls-start.ts';
 import { ByteLog } from './byte-log.ts';
@@ -27,6 +27,9 @@ beforeAll(async () => {
   revoked = await pki.client('revoked');
   strange = await pki.client('good', pki.stranger);
   crl = await pki.crl();
+});
+afterEach(() => {
+  vi.useRealTimers();
 });
 afterAll(() => pki.close());
 
@@ -132,6 +135,23 @@ describeBoth((lab) => {
         expect(new X509Certificate(leaf ?? '').subject).toBe('CN=good');
         expect(again.stream.tls?.verifyError).toBeUndefined();
       });
+
+      it.each(['request', 'require'] as const)(
+        '%s: sees that a certificate has expired since its session began',
+        async (certificate) => {
+          const start = as({ certificate });
+          const first = await started(lab(), start, version, good);
+          const session = once(first.socket, 'session');
+          await first.owner.untilSecured();
+          first.stream.write(Buffer.from('x'));
+          const options = { session: (await session)[0] };
+          vi.setSystemTime(Date.parse(new X509Certificate(good.cert).validTo) + 1);
+          const { stream, owner } = await started(lab(), start, version, options);
+          await owner.until(() => owner.secured || owner.closed, 'the handshake');
+          const known = owner.closed ? owner.error : stream.tls?.verifyError;
+          expect([owner.secured, known]).toEqual([certificate === 'request', 'CERT_HAS_EXPIRED']);
+        },
+      );
 
       it('that offers the protocol', async () => {
         const start = as({ alpn: ['imap', 'pop3'] });

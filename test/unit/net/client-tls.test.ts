@@ -70,6 +70,7 @@ describe('the name that is demanded', () => {
   it.each([
     [{}, SERVER, 'mail.test'],
     [{}, { address: '127.0.0.1', port: 25 }, '127.0.0.1'],
+    [{}, { ...SERVER, host: 'mail.test.' }, 'mail.test'],
     [{ serverName: 'other.test' }, SERVER, 'other.test'],
   ])('with %j of %j is %s', (settings, server, name) => {
     expect(profile(settings).connect(server).serverName).toBe(name);

@@ -149,6 +149,28 @@ describeBoth((lab) => {
     });
   });
 
+  // As TLS makes its reader do: it takes its time for every write.
+  it('a stream that is paused after each read gets larger buffers, too', async () => {
+    const sent = pattern(8 * MiB);
+    const owner = new Recorder();
+    let received = 0;
+    let largest = 0;
+    owner.take = (bytes, source) => {
+      expect(
+        firstDifference(bytes, sent.subarray(received, received + bytes.length)),
+      ).toBeUndefined();
+      received += bytes.length;
+      largest = Math.max(largest, bytes.length);
+      source.read(false);
+      setImmediate(() => source.read(true));
+    };
+    const { stream, peer } = await lab().accept(owner);
+    stream.read(true);
+    peer.socket.write(sent);
+    await owner.until(() => received === sent.length, 'all of it');
+    expect(largest).toBeGreaterThan(16_384);
+  });
+
   it('idle connections give their large buffers back, and go on', async () => {
     const connections = await Promise.all(Array.from({ length: 20 }, () => lab().accept()));
     const sent = pattern(3 * MiB);

@@ -46,6 +46,14 @@ export function clientOptions(version: TlsVersion): ConnectionOptions {
   return { ca, servername: 'localhost', minVersion: version, maxVersion: version };
 }
 
+/** Gives back what a peer has received from there on: TLS may have come with what was before it. */
+export function unread(peer: Peer, from: number): void {
+  const { socket, received } = peer;
+  socket.pause();
+  socket.removeAllListeners('data');
+  if (received.length > from) socket.unshift(received.bytes.subarray(from));
+}
+
 /** TLS as its client on a peer's connection; the peer itself must not be used any more. */
 export function connectTls(
   peer: Peer,
@@ -98,6 +106,7 @@ export class Tap extends Duplex {
     const { socket } = below;
     socket.removeAllListeners('data');
     for (const [event, listener] of Object.entries(this.forwarding)) socket.on(event, listener);
+    socket.resume();
     this.tls =
       role === 'client'
         ? connect({ ...clientOptions(version), socket: this })
